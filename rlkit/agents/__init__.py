@@ -1,0 +1,1 @@
+"""One file per algorithm; names are resolved in `rlkit.registry.agents`."""

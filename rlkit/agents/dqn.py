@@ -1,0 +1,212 @@
+"""Deep Q-learning (Mnih et al. 2015) with double targets (van Hasselt et al. 2016) and n-step returns.
+
+For one Discrete action and any observation space. Learning is due every `train_every` steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rlkit.accel import call, capture, gradient, pick_mode
+from rlkit.config import NetConfig, key
+from rlkit.memory.replay import Replay
+from rlkit.nets.blocks import mlp
+from rlkit.nets.encoders import Encoder
+from rlkit.nets.flat import Flat
+from rlkit.nets.heads import QHead
+from rlkit.schedules import Every, schedule
+from rlkit.seeding import derive, generator
+from rlkit.spaces import ActionSpec, ObsSpec
+from rlkit.types import ALL, AgentSetup, Decision, Metrics, RowStore, State, TimeStep, Tree
+
+
+@dataclass
+class DQNConfig:
+    name: str = key("dqn", "this agent", choices=("dqn",))
+    lr: float = key(5e-4, "Adam's step size", above=0.0)
+    batch_size: int = key(128, "transitions per update", low=1)
+    buffer_size: int = key(10_000, "transitions kept, over all lanes", low=1)
+    learning_starts: int = key(1_000, "steps of pure exploration first", low=0)
+    train_every: int = key(4, "steps between learning", low=1)
+    gradient_steps: int = key(1, "updates each time learning is due", low=1)
+    gamma: float = key(0.99, "discount", low=0.0, high=1.0)
+    n_step: int = key(1, "rewards summed before bootstrapping", low=1)
+    double: bool = key(
+        True, "the online network chooses the successor's action, the target network values it"
+    )
+    target_every: int = key(500, "steps between copies into the target network; 0 uses target_tau", low=0)
+    target_tau: float = key(
+        1.0, "share of the online network in each update of the target", above=0.0, high=1.0
+    )
+    epsilon_start: float = key(1.0, "probability of a random action at step 0 …", low=0.0, high=1.0)
+    epsilon_end: float = key(0.05, "… and after epsilon_steps", low=0.0, high=1.0)
+    epsilon_steps: int = key(10_000, "steps of linear decay", low=0)
+    loss: str = key("huber", "", choices=("huber", "mse"))
+    max_grad_norm: float = key(10.0, "gradients are scaled down to this norm", above=0.0)
+
+
+class QNetwork(nn.Module):
+    """Observations [B, ...] → action values [B, n]."""
+
+    def __init__(self, obs: ObsSpec, n: int, net: NetConfig) -> None:
+        super().__init__()
+        self.encoder = Encoder(obs, net)
+        self.body = mlp(self.encoder.out_features, net)
+        self.head = QHead(self.body.out_features, n, net)
+
+    def forward(self, obs: Tree) -> Tensor:
+        return self.head(self.body(self.encoder(obs)))  # [B, n]
+
+
+class DQN:
+    Config = DQNConfig
+
+    def __init__(self, config: DQNConfig, setup: AgentSetup) -> None:
+        self.config, self.setup = config, setup
+        device = setup.device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(setup.seed, "agent/init"))
+            self.online = QNetwork(setup.obs, setup.action.n, setup.net).to(device)
+            self.target = QNetwork(setup.obs, setup.action.n, setup.net).to(device)
+        self._online, self._target = Flat(self.online), Flat(self.target)
+        self._target.copy_from(self._online)
+        self.target.requires_grad_(False)
+        cuda = device.type == "cuda"
+        self.optimizer = torch.optim.Adam(
+            [self._online.vector], lr=torch.tensor(config.lr, device=device), fused=True, capturable=cuda
+        )
+        self.replay = Replay(
+            setup.obs, setup.action, config.buffer_size, setup.lanes, device, config.n_step, config.gamma
+        )
+        self._explore = generator(setup.seed, "agent/act")
+        self._sample = generator(setup.seed, "agent/sample", device)
+        self._epsilon = schedule("linear", config.epsilon_start, config.epsilon_end, config.epsilon_steps)
+        self._train_due = Every(config.train_every, start=config.learning_starts)
+        self._target_due = Every(config.target_every)
+        mode = pick_mode(setup.accel.mode, device)
+        self._gradient = gradient(self._loss, self.online, mode)
+        self._update = capture(self._update_eager, mode, device)
+
+    @staticmethod
+    def serves(action: ActionSpec, obs: ObsSpec) -> str | None:
+        """Why this agent cannot serve these spaces, or None."""
+        if action.is_single_discrete:
+            return None
+        return f"dqn needs one Discrete action, and this space is {action.describe()}"
+
+    @staticmethod
+    def nbytes(config: DQNConfig, setup: AgentSetup) -> int:
+        """Bytes of a full replay."""
+        return Replay.nbytes(setup.obs, setup.action, config.buffer_size, setup.lanes)
+
+    # ------------------------------------------------------------------ the verbs
+
+    @torch.no_grad()
+    def act(self, obs: Tree, now: int, lanes: slice = ALL) -> Decision:
+        n = next(iter(obs.values())).shape[0]
+        draw = torch.rand(2, n, generator=self._explore)  # on the host: no kernel for so few numbers
+        explore = draw[0] < self._epsilon(now)  # [N]
+        random = (draw[1] * self.setup.action.n).long()  # [N]
+        if explore.all():
+            return Decision(random[:, None].to(self.setup.device))
+        greedy = self.online(obs).argmax(1)  # [N]
+        if greedy.is_cuda:
+            explore, random = explore.to(greedy.device), random.to(greedy.device)
+        return Decision(torch.where(explore, random, greedy)[:, None])
+
+    def observe(self, obs: Tree, decision: Decision, step: TimeStep) -> None:
+        self.replay.add(obs, step)
+
+    def learn(self, now: int) -> Metrics | None:
+        config = self.config
+        copies = self._target_due(now)
+        if now <= config.learning_starts or not self.replay.ready:
+            return None
+        metrics: Metrics | None = None
+        for _ in range(self._train_due(now) * config.gradient_steps):
+            batch = self.replay.sample(config.batch_size, self._sample)
+            metrics = self._update(*batch.tensors())
+            metrics["explore/epsilon"] = self._epsilon(now)
+        if copies:
+            self._target.lerp_from(self._online, config.target_tau)
+        return metrics
+
+    def actor(self) -> GreedyQ:
+        return GreedyQ(self.online)
+
+    # ------------------------------------------------------------------ the update
+
+    def _loss(
+        self, params: dict[str, Tensor] | None, obs: Tree, action: Tensor, target: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Metrics]:
+        """obs [B, ...], action [B, 1], target [B], weight [B] → the weighted mean TD loss, 0-d."""
+        q = call(self.online, params, obs).gather(1, action)[:, 0]  # [B]
+        if self.config.loss == "huber":
+            error = F.smooth_l1_loss(q, target, reduction="none")
+        else:
+            error = F.mse_loss(q, target, reduction="none")
+        loss = (error * weight).sum() / weight.sum().clamp(min=1.0)
+        return loss, {"loss/td": loss.detach(), "value/q_mean": q.detach().mean()}
+
+    def _update_eager(
+        self, obs: Tree, action: Tensor, reward: Tensor, factor: Tensor, next_obs: Tree, weight: Tensor
+    ) -> Metrics:
+        """One gradient step on B transitions: target = reward + factor · Q(next_obs) (van Hasselt 2016, eq. 4)."""
+        with torch.no_grad():
+            next_q = self.target(next_obs)  # [B, n]
+            if self.config.double:
+                best = self.online(next_obs).argmax(1, keepdim=True)  # [B, 1]
+                value = next_q.gather(1, best)[:, 0]
+            else:
+                value = next_q.amax(1)
+            target = reward + factor * value  # [B]
+        grads, _, metrics = self._gradient(obs, action, target, weight)
+        with torch.no_grad():
+            metrics["grad/norm"] = self._online.set_grad(grads, self.config.max_grad_norm)
+        self.optimizer.step()
+        if not self.config.target_every:
+            self._target.lerp_from(self._online, self.config.target_tau)
+        return metrics
+
+    # ------------------------------------------------------------------ state
+
+    def stores(self) -> dict[str, RowStore]:
+        return {"replay": self.replay}
+
+    def state_dict(self) -> State:
+        return {
+            "online": self.online.state_dict(),
+            "target": self.target.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "replay": self.replay.state_dict(),
+            "explore": self._explore.get_state(),
+            "sample": self._sample.get_state(),
+            "due": [self._train_due.last, self._target_due.last],
+        }
+
+    def load_state_dict(self, state: State, policy_only: bool = False) -> None:
+        self.online.load_state_dict(state["online"])
+        if policy_only:
+            return
+        self.target.load_state_dict(state["target"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.replay.load_state_dict(state["replay"])
+        self._explore.set_state(state["explore"])
+        if state["sample"].shape == self._sample.get_state().shape:  # else: saved on another kind of device
+            self._sample.set_state(state["sample"])
+        self._train_due.last, self._target_due.last = state["due"]
+
+
+class GreedyQ:
+    """The action of highest value."""
+
+    def __init__(self, network: QNetwork) -> None:
+        self._network = network
+
+    @torch.no_grad()
+    def __call__(self, obs: Tree, first: Tensor) -> Tensor:
+        return self._network(obs).argmax(1, keepdim=True)  # [N, 1]

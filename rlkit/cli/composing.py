@@ -1,0 +1,134 @@
+"""From key=value overrides and YAML to a checked RunConfig; here ends everything that Hydra knows."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from rlkit.check import read_value, unknown_key
+from rlkit.cli.explain import explain
+from rlkit.config import RunConfig, check, conf_dir
+from rlkit.errors import UserError
+from rlkit.registry import import_here, load_plugins, wrappers
+
+MULTI_SELECT = ("wrappers", "logger")
+
+PROVIDERS = {  # ids that other packages register when they are imported → (module, package)
+    "ALE/": ("ale_py", "ale-py"),
+    "MiniGrid-": ("minigrid", "minigrid"),
+    "BabyAI-": ("minigrid", "minigrid"),
+    "Vizdoom": ("vizdoom.gymnasium_wrapper", "vizdoom"),
+    "GymV2": ("shimmy", "shimmy and gym"),
+    "dm_control/": ("shimmy", "shimmy[dm-control]"),
+    "highway-": ("highway_env", "highway-env"),
+}
+
+
+def compose(overrides: Sequence[str] | None = None, *, config_dir: Path | str | None = None) -> RunConfig:
+    """The configuration that `rlkit train` would use for these overrides.
+
+    config_dir: a folder with YAML groups of your own, as `--config-dir` on the command line.
+    Raises UserError for every mistake. May be called any number of times.
+    """
+    words = list(overrides or ())
+    folders = [] if config_dir is None else [Path(config_dir).resolve()]
+    if folders and not folders[0].is_dir():
+        raise UserError(f"config_dir={config_dir} is no folder.")
+    search = [f"hydra.searchpath=[{','.join(_quoted(folder) for folder in folders)}]"] if folders else []
+    state = GlobalHydra.instance()
+    before = copy(state.hydra)
+    state.clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            composed = hydra_compose("config", overrides=[*words, *search])
+            return finish(composed, [*words, *search])
+    except Exception as error:
+        known = explain(error, words, folders)
+        raise error if known is None else known from error
+    finally:
+        state.hydra = before
+
+
+def finish(composed: DictConfig, overrides: Sequence[str]) -> RunConfig:
+    """Resolve, import the plugins, and check everything. Called where Hydra's loader is still alive.
+
+    overrides: all of them, Hydra's own included, so that repeated names can be seen.
+    """
+    _refuse_repeated(overrides)
+    data = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    assert isinstance(data, dict)
+    values = {str(name): value for name, value in data.items() if name != "hydra"}
+    load_plugins(read_value(values.get("plugins", []), list[str], "plugins"))
+    config = check(values)
+    check_wrappers(config.wrappers)
+    _check_env(config.env.id)
+    return config
+
+
+def check_wrappers(chosen: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse unknown wrappers, unknown arguments and wrong types before anything is built."""
+    for name, arguments in chosen.items():
+        expected = _arguments(wrappers.get(name))
+        if any(item.kind is item.VAR_KEYWORD for item in expected):
+            continue
+        known = {f"wrappers.{name}.{item.name}": item for item in expected}
+        for key, value in arguments.items():
+            path = f"wrappers.{name}.{key}"
+            if path not in known:
+                raise UserError(unknown_key(path, known))
+            if known[path].annotation in (int, float, bool, str):
+                read_value(value, known[path].annotation, path)
+        for path, item in known.items():
+            if item.default is item.empty and item.name not in arguments:
+                raise UserError(f"the wrapper {name} needs {item.name}: write +{path}=VALUE.")
+
+
+def _arguments(wrapper: Any) -> list[inspect.Parameter]:
+    """What a wrapper can be told, the environment left out."""
+    try:
+        signature = inspect.signature(wrapper, eval_str=True)
+    except NameError:  # annotations that exist for type checkers only
+        signature = inspect.signature(wrapper)
+    return list(signature.parameters.values())[1:]
+
+
+def _check_env(name: str) -> None:
+    """An unknown environment ends here; `module:Id` was written by the user, so the module is imported."""
+    module, colon, _ = name.partition(":")
+    if colon:
+        import_here(module)
+    from rlkit.envs.factory import check_id
+
+    try:
+        check_id(name)
+    except UserError:
+        for start, (owner, package) in PROVIDERS.items():
+            if name.startswith(start):
+                hint = f"install {package} and write env.id={owner}:{name}"
+                raise UserError(f"env.id={name} is not registered: {hint}.") from None
+        raise
+
+
+def _refuse_repeated(overrides: Sequence[str]) -> None:
+    """A name written twice in a multi-select group would silently collapse into one."""
+    loader = GlobalHydra.instance().config_loader()
+    found = loader.compute_defaults_list("config", list(overrides), RunMode.RUN)
+    paths = [item.config_path for item in found.defaults if item.config_path]
+    for path in paths:
+        group, _, name = path.rpartition("/")
+        if group in MULTI_SELECT and paths.count(path) > 1:
+            raise UserError(f"{group} names {name} twice; write it once.")
+
+
+def _quoted(folder: Path) -> str:
+    text = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'file://{text}'"

@@ -1,0 +1,361 @@
+"""The vector boundary: the ONLY reader of final observations and of Gymnasium's three autoreset modes.
+
+Everything behind it sees one thing: a `TimeStep` whose `next_obs` is the true successor, whose `obs` is
+what to decide on next, and whose `valid` says where anything happened at all.
+
+Engines that can are driven in DISABLED mode: ended lanes are reset here, each episode with its own seed, so
+an episode is (seed, actions) and can be replayed: on resume, for a film, or by hand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import concatenate, create_empty_array
+
+from rlkit.errors import NumbersBroke
+from rlkit.seeding import episode_seed
+from rlkit.spaces import ActionSpec, ObsSpec, tree_equal
+from rlkit.types import ALL, Decision, Episode, State, TimeStep, Tree
+
+_PRUNE = 4_096  # vector steps of action history that may be dead before they are dropped
+
+
+class VectorEnvs:
+    """N lanes of a Gymnasium vector environment, as the `Envs` protocol of `rlkit.types`.
+
+    Lane n plays episodes 0, 1, 2, … with the seeds episode_seed(seed, stream, n, episode), unless a
+    `Decision` brings its own (−1 parks the lane; DISABLED mode only). `with_actions` names the lanes whose
+    finished episodes carry their actions.
+    """
+
+    def __init__(
+        self,
+        venv: VectorEnv,
+        *,
+        seed: int,
+        stream: str = "train",
+        device: torch.device | str = "cpu",
+        obs_spec: ObsSpec | None = None,
+        with_actions: Iterable[int] = (),
+    ) -> None:
+        self.num_envs: int = venv.num_envs
+        self.obs_spec = obs_spec or ObsSpec.of(venv.single_observation_space)
+        self.action_spec = ActionSpec.of(venv.single_action_space)
+        self.autoreset = AutoresetMode(venv.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))
+        self.resume_inexact: str | None = None  # what load_state_dict could not continue exactly
+        self._venv, self._seed, self._stream = venv, seed, stream
+        self._device = torch.device(device)
+        self._with_actions = frozenset(with_actions)
+        self._yes = torch.ones(self.num_envs, dtype=torch.bool, device=self._device)
+        self._no = torch.zeros(self.num_envs, dtype=torch.bool, device=self._device)
+        self._disabled = self.autoreset is AutoresetMode.DISABLED
+        self._asynchronous = hasattr(venv, "step_async")
+        self._clear()
+
+    def _clear(self) -> None:
+        n = self.num_envs
+        self._now = 0  # decisions so far over all lanes
+        self._finished: list[Episode] = []
+        self._episode = [0] * n  # the number of each lane's running episode
+        self._seeds: list[int | None] = [None] * n  # of the running episodes
+        self._idle = np.zeros(n, dtype=bool)  # parked (DISABLED) or about to be reset (NEXT_STEP)
+        self._any_idle = False
+        self._returns = np.zeros(n, dtype=np.float64)
+        self._lengths = np.zeros(n, dtype=np.int64)
+        self._first_step = np.zeros(n, dtype=np.int64)
+        self._history: list[np.ndarray] = []  # actions asked for [N, A], one entry a vector step
+        self._dropped = 0  # vector steps that fell out of the history's front
+        self._begin = np.zeros(n, dtype=np.int64)  # vector step at which the running episode began
+        self.obs: Tree = {}
+        self._next_seeds: list[int] | None = None
+
+    # ------------------------------------------------------------------ the verbs
+
+    def reset(self, seeds: Sequence[int] | None = None) -> TimeStep:
+        """Start episode 0 in every lane (seed −1 parks it). Nothing has happened yet: no row is valid."""
+        self._clear()
+        chosen = [self._own_seed(lane) for lane in range(self.num_envs)] if seeds is None else list(seeds)
+        obs, _ = self._venv.reset(seed=[max(s, 0) for s in chosen])
+        self._seeds = list(chosen)
+        self._idle[:] = [s < 0 for s in chosen]
+        self._any_idle = bool(self._idle.any())
+        self.obs = self._tensors(obs)
+        action = torch.zeros(
+            self.num_envs, self.action_spec.width, dtype=self.action_spec.dtype, device=self._device
+        )
+        zeros = torch.zeros(self.num_envs, device=self._device)
+        return TimeStep(self.obs, action, zeros, self._no, self._no, self.obs, self._no, 0)
+
+    def send(self, decision: Decision, lanes: slice = ALL) -> None:
+        """Hand over the actions [N, A]; an asynchronous engine starts working on them."""
+        self._action = self.action_spec.clip(decision.action)
+        asked = (self._action.cpu() if self._action.is_cuda else self._action).numpy()
+        self._history.append(asked)
+        self._next_seeds = None if decision.seeds is None else decision.seeds.tolist()
+        self._engine_action = self.action_spec.to_env(asked)
+        if self._asynchronous:
+            self._venv.step_async(self._engine_action)
+
+    def recv(self) -> TimeStep:
+        """The outcome of the actions sent last."""
+        step = self._venv.step_wait() if self._asynchronous else self._venv.step(self._engine_action)
+        raw_obs, reward, terminated, truncated, info = step
+        self._check_reward(reward)
+        reached = self._tensors(raw_obs)  # what the engine returned: the successor, but for SAME_STEP
+        if not self._any_idle:
+            valid, count = self._yes, self.num_envs
+            self._lengths += 1
+        else:
+            busy = ~self._idle
+            terminated, truncated, reward = terminated & busy, truncated & busy, np.where(busy, reward, 0.0)
+            valid, count = torch.from_numpy(busy).to(self._device), int(busy.sum())
+            self._lengths += busy
+        self._returns += reward
+        self._now += count
+        action = self._executed(info) if info and "action_executed" in info else self._action
+        rewards = torch.from_numpy(np.asarray(reward, dtype=np.float32)).to(self._device)
+
+        ended = terminated | truncated
+        if not (self._any_idle or ended.any()):
+            self.obs = reached
+            return TimeStep(reached, action, rewards, self._no, self._no, reached, valid, count)
+
+        ended_lanes = np.flatnonzero(ended).tolist()
+        for lane in ended_lanes:
+            self._finish(lane, bool(terminated[lane]), bool(truncated[lane]), info)
+        if self._disabled:
+            obs, next_obs = self._reset_ended(reached, ended_lanes, step), reached
+        elif self.autoreset is AutoresetMode.SAME_STEP:
+            obs, next_obs = reached, self._with_final_obs(reached, info, ended_lanes)
+            for lane in ended_lanes:
+                self._start(lane, None)
+        else:  # NEXT_STEP: lanes that were idle have just been reset; those that ended come next
+            obs = next_obs = reached
+            for begun in np.flatnonzero(self._idle).tolist():
+                self._start(begun, None)
+            self._idle, self._any_idle = ended, bool(ended_lanes)
+        self.obs = obs
+        self._prune()
+        return TimeStep(
+            obs,
+            action,
+            rewards,
+            torch.from_numpy(terminated.copy()).to(self._device),
+            torch.from_numpy(truncated.copy()).to(self._device),
+            next_obs,
+            valid,
+            count,
+            tuple(np.flatnonzero(truncated & ~terminated).tolist()),
+            tuple(ended_lanes),
+        )
+
+    def drain(self) -> list[Episode]:
+        """The episodes that finished since last asked."""
+        if not self._finished:
+            return []
+        finished, self._finished = self._finished, []
+        return finished
+
+    def close(self) -> None:
+        self._venv.close()
+
+    # ------------------------------------------------------------------ one lane's episodes
+
+    def _own_seed(self, lane: int) -> int:
+        return episode_seed(self._seed, self._stream, lane, self._episode[lane])
+
+    def _start(self, lane: int, seed: int | None) -> None:
+        self._seeds[lane] = seed
+        self._returns[lane] = 0.0
+        self._lengths[lane] = 0
+        self._first_step[lane] = self._now
+        self._begin[lane] = self._dropped + len(self._history)
+
+    def _finish(self, lane: int, terminated: bool, truncated: bool, info: dict[str, Any]) -> None:
+        actions = None
+        if lane in self._with_actions:
+            begin = int(self._begin[lane]) - self._dropped
+            actions = np.stack([row[lane] for row in self._history[begin:]])
+        seen = float(self._returns[lane])
+        raw = float(info["raw_return"][lane]) if "raw_return" in info else seen
+        self._finished.append(
+            Episode(
+                id=lane + self.num_envs * self._episode[lane],
+                lane=lane,
+                seed=self._seeds[lane],
+                reward=raw,
+                reward_train=seen,
+                length=int(self._lengths[lane]),
+                terminated=terminated,
+                truncated=truncated,
+                first_step=int(self._first_step[lane]),
+                last_step=self._now,
+                actions=actions,
+            )
+        )
+        self._episode[lane] += 1
+
+    def _reset_ended(self, reached: Tree, ended_lanes: list[int], step: tuple[Any, ...]) -> Tree:
+        """DISABLED mode: begin the next episode where one ended, and wherever a parked lane is called."""
+        restart = step[2] | step[3]  # a parked lane's engine may have ended too
+        seeds: list[int | None] = [None] * self.num_envs
+        for lane in {*ended_lanes, *np.flatnonzero(self._idle).tolist()}:
+            seed = self._own_seed(lane) if self._next_seeds is None else self._next_seeds[lane]
+            if self._next_seeds is None and self._idle[lane]:
+                seed = -1  # parked lanes stay so until a decision calls them
+            if seed >= 0:
+                restart[lane] = True
+            seeds[lane] = max(seed, 0)
+            self._idle[lane] = seed < 0
+            self._start(lane, seed if seed >= 0 else None)
+        self._any_idle = bool(self._idle.any())
+        if not restart.any():
+            return reached
+        obs, _ = self._venv.reset(seed=seeds, options={"reset_mask": restart})
+        return self._tensors(obs)
+
+    def _with_final_obs(self, reached: Tree, info: dict[str, Any], ended_lanes: list[int]) -> Tree:
+        """SAME_STEP mode: the successors of ended lanes travel in `info`."""
+        if not ended_lanes:
+            return reached
+        space = self._venv.single_observation_space
+        rows = [info["final_obs"][lane] for lane in ended_lanes]
+        final = self._tensors(concatenate(space, rows, create_empty_array(space, n=len(rows))))
+        index = torch.tensor(ended_lanes, device=self._device)
+        return {name: leaf.index_copy(0, index, final[name]) for name, leaf in reached.items()}
+
+    def _executed(self, info: dict[str, Any]) -> torch.Tensor:
+        """What a wrapper really did, where it says so; the history keeps what was asked, to be replayed."""
+        executed, mask = info["action_executed"], torch.from_numpy(info["_action_executed"])
+        if executed.dtype == object:
+            zero = self.action_spec.to_env_single(self._action[0])
+            rows = [self.action_spec.from_env(zero if row is None else row) for row in executed]
+            tensor = torch.cat(rows)
+        else:
+            tensor = self.action_spec.from_env(executed)
+        done = torch.where(mask[:, None], tensor, self._action.cpu())
+        return done.to(self._device)
+
+    def _prune(self) -> None:
+        dead = int(self._begin.min()) - self._dropped
+        if dead > _PRUNE:
+            del self._history[:dead]
+            self._dropped += dead
+
+    # ------------------------------------------------------------------ guards and conversion
+
+    def _tensors(self, raw_obs: Any) -> Tree:
+        obs = self.obs_spec.to_tensors(raw_obs, self._device)
+        for name, leaf in obs.items():
+            # One reduction is the cheapest test; only when it fails is it worth finding out where.
+            if leaf.is_floating_point() and not leaf.is_cuda and not math.isfinite(float(leaf.sum())):
+                bad = (~torch.isfinite(leaf).flatten(1).all(1)).nonzero().flatten().tolist()
+                if bad:
+                    raise NumbersBroke(
+                        f"the environment returned a non-finite observation ({name}) in lane {bad[0]} "
+                        f"at step {self._now}"
+                    )
+        return obs
+
+    def _check_reward(self, reward: np.ndarray) -> None:
+        if not math.isfinite(float(reward.sum())):
+            bad = np.flatnonzero(~np.isfinite(reward))
+            if len(bad):
+                raise NumbersBroke(
+                    f"the environment returned the reward {reward[bad[0]]} in lane {bad[0]} at step {self._now}"
+                )
+
+    # ------------------------------------------------------------------ state as data
+
+    def state_dict(self) -> State:
+        """Each lane's episode seed and actions so far: enough to stand exactly here again."""
+        actions = []
+        for lane in range(self.num_envs):
+            rows = [row[lane] for row in self._history[int(self._begin[lane]) - self._dropped :]]
+            width = self.action_spec.width
+            stacked = np.stack(rows) if rows else np.zeros((0, width), dtype=np.int64)
+            actions.append(torch.from_numpy(stacked.copy()))
+        return {
+            "now": self._now,
+            "episode": list(self._episode),
+            "seeds": list(self._seeds),
+            "idle": self._idle.tolist(),
+            "returns": self._returns.tolist(),
+            "lengths": self._lengths.tolist(),
+            "first_step": self._first_step.tolist(),
+            "actions": actions,
+            "obs": {name: leaf.cpu() for name, leaf in self.obs.items()},
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Replay the running episodes, then compare with the saved observation and returns.
+
+        `resume_inexact` says what differs, if anything does: an engine that resets by itself, or an
+        environment whose episodes are not decided by seed and actions.
+        """
+        self._clear()
+        n = self.num_envs
+        if len(state["episode"]) != n:
+            raise ValueError(f"the checkpoint has {len(state['episode'])} lanes, these environments {n}")
+        self._now, self._episode = state["now"], list(state["episode"])
+        if not self._disabled:
+            self.resume_inexact = f"environment ({self.autoreset.value} engines start new episodes)"
+            obs, _ = self._venv.reset(seed=[self._own_seed(lane) for lane in range(n)])
+            for lane in range(n):
+                self._start(lane, None)
+            self.obs = self._tensors(obs)
+            return
+        self.obs = self._replay(state)
+        saved = {name: leaf.to(self._device) for name, leaf in state["obs"].items()}
+        busy = ~np.asarray(state["idle"])
+        index = torch.from_numpy(np.flatnonzero(busy))
+        if not tree_equal(
+            {k: v[index] for k, v in self.obs.items()}, {k: v[index] for k, v in saved.items()}
+        ) or not np.array_equal(self._returns[busy], np.asarray(state["returns"])[busy]):
+            self.resume_inexact = "environment (the replayed episode differs from the interrupted one)"
+
+    def _replay(self, state: State) -> Tree:
+        """Step all lanes together so that they arrive together: the lane with fewer actions starts later."""
+        n = self.num_envs
+        actions: list[np.ndarray] = [a.numpy() for a in state["actions"]]
+        lengths = np.asarray([len(a) for a in actions])
+        longest = int(lengths.max(initial=0))
+        seeds = [0 if s is None else s for s in state["seeds"]]
+        zero = np.zeros(
+            self.action_spec.width, dtype=self.action_spec.clip(self._zero_action()).numpy().dtype
+        )
+        obs, _ = self._venv.reset(seed=seeds)
+        ended = np.zeros(n, dtype=bool)
+        for t in range(longest):
+            begin = lengths == longest - t
+            restart = begin | ended
+            if t and restart.any():
+                obs, _ = self._venv.reset(seed=seeds, options={"reset_mask": restart})
+            self._returns[begin] = 0.0
+            rows = [
+                actions[i][t - longest + lengths[i]] if t >= longest - lengths[i] else zero for i in range(n)
+            ]
+            row = np.stack(rows)
+            self._history.append(row)
+            obs, reward, terminated, truncated, _ = self._venv.step(self.action_spec.to_env(row))
+            ended = terminated | truncated
+            self._returns += reward
+        fresh = lengths == 0
+        if longest and (fresh | ended).any():
+            obs, _ = self._venv.reset(seed=seeds, options={"reset_mask": fresh | ended})
+        self._returns[fresh] = 0.0
+        self._seeds, self._idle = list(state["seeds"]), np.asarray(state["idle"], dtype=bool)
+        self._any_idle = bool(self._idle.any())
+        self._lengths = np.asarray(state["lengths"], dtype=np.int64)
+        self._first_step = np.asarray(state["first_step"], dtype=np.int64)
+        self._begin = longest - lengths
+        return self._tensors(obs)
+
+    def _zero_action(self) -> torch.Tensor:
+        return torch.zeros(1, self.action_spec.width, dtype=self.action_spec.dtype)

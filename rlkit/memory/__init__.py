@@ -1,0 +1,1 @@
+"""What agents remember: rollouts of the newest steps, replay of the last many."""

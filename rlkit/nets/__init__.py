@@ -1,0 +1,1 @@
+"""Networks: encoders chosen by the observation space, blocks, heads, running normalisation."""

@@ -1,0 +1,134 @@
+"""Names that configurations may use, and the installed or explicitly imported code behind them.
+
+A target is the object itself or "module:attribute", imported only when asked for, so that knowing a
+name costs nothing. Plugins add their own:
+
+    from rlkit.registry import agents, wrappers
+    agents.add("mine", "my_pkg.agent:MyAgent")
+
+    @wrappers.add("noisy")
+    class Noisy(gymnasium.Wrapper): ...
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rlkit.errors import UserError
+
+T = TypeVar("T")
+
+
+class Registry:
+    """Names of one kind of thing. `kind` is the word that messages use."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._targets: dict[str, Any] = {}
+
+    def add(self, name: str, target: Any = None) -> Any:
+        """Give `target` a name; without a target, a decorator. A name taken by something else is refused."""
+        if target is None:
+            return self._decorator(name)
+        if self._targets.setdefault(name, target) is not target and not self._same(name, target):
+            raise UserError(f"the {self.kind} {name!r} is already {self._text(name)}; choose another name.")
+        return target
+
+    def get(self, name: str) -> Any:
+        """The object behind a name; UserError with the nearest names if there is none."""
+        if name not in self._targets:
+            near = self.nearest(name)
+            meant = (
+                f"did you mean {near[0]}?" if near else "your own is registered by a module in plugins=[…]."
+            )
+            known = ", ".join(self.names())
+            raise UserError(f"there is no {self.kind} {name!r} (known: {known}); {meant}")
+        target = self._targets[name]
+        if isinstance(target, str):
+            module, _, attribute = target.partition(":")
+            target = getattr(import_module(module), attribute)
+        return target
+
+    def names(self) -> list[str]:
+        return sorted(self._targets)
+
+    def nearest(self, name: str, count: int = 3) -> list[str]:
+        return get_close_matches(name, self.names(), n=count, cutoff=0.5)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._targets
+
+    def _decorator(self, name: str) -> Callable[[T], T]:
+        def register(target: T) -> T:
+            self.add(name, target)
+            return target
+
+        return register
+
+    def _same(self, name: str, target: Any) -> bool:
+        """Equal text, or the same place in the source: a module that is loaded twice registers twice."""
+        known = self._targets[name]
+        return bool(known == target) or self._place(known) == self._place(target)
+
+    def _text(self, name: str) -> str:
+        return self._place(self._targets[name])
+
+    @staticmethod
+    def _place(target: Any) -> str:
+        if isinstance(target, str):
+            return target
+        return f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', repr(target))}"
+
+
+agents = Registry("agent")
+envs = Registry("environment")  # names → factories or Gymnasium ids; Gymnasium's registry stays the main one
+wrappers = Registry("wrapper")
+
+agents.add("random", "rlkit.agents.random:RandomAgent")
+agents.add("dqn", "rlkit.agents.dqn:DQN")
+agents.add("ppo", "rlkit.agents.ppo:PPO")
+
+wrappers.add("clip_reward", "rlkit.envs.wrappers:ClipReward")
+wrappers.add("flatten", "rlkit.envs.wrappers:Flatten")
+wrappers.add("frame_stack", "rlkit.envs.wrappers:FrameStack")
+wrappers.add("grayscale", "rlkit.envs.wrappers:Grayscale")
+wrappers.add("random_action", "rlkit.envs.wrappers:RandomAction")
+wrappers.add("resize", "rlkit.envs.wrappers:Resize")
+wrappers.add("time_limit", "rlkit.envs.wrappers:TimeLimit")
+
+
+def load_plugins(names: Sequence[str] = ()) -> None:
+    """Import what registers more names: installed packages (entry points `rlkit`), then these modules.
+
+    A module beside the user is found too. Names stored in a run folder are never passed here.
+    """
+    for point in entry_points(group="rlkit"):
+        try:
+            point.load()
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"the installed plugin {point.value} fails ({error}); repair or remove it."
+            ) from error
+    for name in names:
+        import_here(name)
+
+
+def import_here(name: str) -> None:
+    """Import a module that the user named, from the installed packages or else the current folder."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(error.name + ".")):
+            raise UserError(f"there is no module {name!r}: install it, or start in its folder.") from error
+        raise UserError(f"the module {name} needs {error.name}, which is not installed.") from error

@@ -1,0 +1,381 @@
+"""A run from its configuration to its end: check, claim a folder, build, restore, fit, test, tell.
+
+Everything that can be refused is refused before the folder exists; whatever happens after that, `run.json`
+says how the run ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rlkit import registry
+from rlkit.accel import pick_device, pick_mode, prepare
+from rlkit.check import flatten
+from rlkit.checkpoint import Checkpoints
+from rlkit.config import RunConfig, load_run_config, require_trusted, to_dict, to_yaml
+from rlkit.envs.factory import EnvInfo, EnvMaker, choose_engine, make_envs, probe
+from rlkit.errors import NumbersBroke, Preempted, UserError
+from rlkit.evaluator import Evaluator
+from rlkit.filming import RunMonitor
+from rlkit.logger import Logger, check_sinks
+from rlkit.memory.budget import refuse_if_too_large
+from rlkit.nets.encoders import is_image
+from rlkit.playing import film_policy, watch_policy
+from rlkit.resume import find_resumable, merged
+from rlkit.runfolder import RunFolder
+from rlkit.runs import Run
+from rlkit.spaces import describe
+from rlkit.trainer import Trainer
+from rlkit.types import Agent, AgentSetup, Score
+
+log = logging.getLogger("rlkit")
+
+
+@dataclass
+class Plan:
+    """What was checked and can be built: nothing has been written yet."""
+
+    config: RunConfig
+    info: EnvInfo
+    agent_class: Any
+    setup: AgentSetup
+
+
+def train(
+    config: RunConfig,
+    *,
+    overrides: Sequence[str] = (),
+    command: Sequence[str] | None = None,
+    folder: Path | None = None,
+) -> Run:
+    """Do the run that `config` describes, or continue the one that `config.resume` names.
+
+    overrides: the words that made `config`, to find and compare runs by. folder: an empty directory to use.
+    Raises UserError before anything is written; NumbersBroke, Preempted or the exception that ended it.
+    """
+    continued = find_resumable(config, overrides)
+    if continued is not None:
+        over = _already_over(continued, config)
+        if over is not None:
+            return over
+        stored = load_run_config(continued, config.plugins)
+        require_trusted(stored, config.plugins)
+        config = merged(config, stored, overrides, continued)
+    plan = make_plan(config)
+    words = list(command or ["rlkit", "train", *overrides])
+    if continued is None:
+        run_dir = claim(config, folder)
+        run_dir.start(to_yaml(config), to_dict(config), words, overrides)
+    else:
+        run_dir = RunFolder.open(continued)
+        run_dir.restart(words)
+    try:
+        return _run(plan, run_dir, resumed=continued is not None)
+    finally:
+        run_dir.close()
+
+
+def _already_over(folder: Path, config: RunConfig) -> Run | None:
+    """A run that has nothing left to do: `auto` returns it, an explicit resume says how to go on."""
+    run = Run(folder)
+    if run.status not in ("done", "stopped") or run.info["steps"] < config.trainer.total_steps:
+        return None
+    if config.resume == "auto":
+        log.info("%s is %s already", folder, run.status)
+        return run
+    raise UserError(
+        f"{folder} is {run.status} at step {run.info['steps']}; to go on, raise trainer.total_steps"
+    )
+
+
+def claim(config: RunConfig, folder: Path | None) -> RunFolder:
+    """A folder of the run's own."""
+    group = config.run.name or f"{config.env.id.split(':')[-1].replace('/', '-')}-{config.agent.name}"
+    exact = Path(config.run.dir) if config.run.dir else None
+    return RunFolder.create(Path(config.run.root), group, exact=exact, claim=folder)
+
+
+def make_plan(config: RunConfig) -> Plan:
+    """Everything that bad input can break, before anything is written."""
+    check_sinks(config.logger)
+    device = pick_device(config.device)
+    pick_mode(config.accel.mode, device)
+    agent_class = registry.agents.get(config.agent.name)
+    info = probe(config.env, config.wrappers)
+    reason = agent_class.serves(info.action, info.obs)
+    if reason:
+        able = [name for name in registry.agents.names() if not _refuses(name, info)]
+        raise UserError(f"{reason}; agents that can: {', '.join(able)}")
+    setup = AgentSetup(
+        info.obs, info.action, config.env.num_envs, config.trainer.total_steps, device, config.seed,
+        config.net, config.accel,
+    )  # fmt: skip
+    refuse_if_too_large(agent_class, config.agent, setup)
+    return Plan(config, info, agent_class, setup)
+
+
+def _refuses(name: str, info: EnvInfo) -> str | None:
+    reason: str | None = registry.agents.get(name).serves(info.action, info.obs)
+    return reason
+
+
+# ---------------------------------------------------------------------- the run itself
+
+
+def _run(plan: Plan, folder: RunFolder, resumed: bool) -> Run:
+    config = plan.config
+    checkpoints = Checkpoints(folder.checkpoints, config.trainer.keep_checkpoints)
+    logger = Logger(folder.path, config.logger)
+    parts: list[Any] = [logger]
+    trainer: Trainer | None = None
+    try:
+        threads = prepare(config.accel, any(is_image(leaf) for leaf in plan.info.obs.leaves))
+        trainer = build(plan, folder, logger, checkpoints, resumed, parts)
+        folder.write(device=str(plan.setup.device), threads=threads)
+        if resumed:
+            _restore(trainer, checkpoints, folder)
+        else:
+            logger.hparams(flatten(to_dict(config)), ["eval/return_mean", "episode/return"])
+            _introduce(plan, folder, logger)
+        with _signals(trainer):
+            status = trainer.fit()
+        if status == "preempted":
+            folder.end("preempted", **trainer.summary())
+            raise Preempted(f"stopped at step {trainer.now}, saved; continue with resume={folder.path}")
+        tested = test(plan, trainer, checkpoints)
+        folder.end(status, **trainer.summary(), **tested)
+        _conclude(plan, trainer, folder, tested)
+        return Run(folder.path)
+    except Preempted:
+        raise
+    except BaseException as error:
+        raise _failed(error, folder, trainer, checkpoints) from error
+    finally:
+        for part in reversed(parts):
+            with contextlib.suppress(OSError):
+                part.close()
+
+
+def build(
+    plan: Plan, folder: RunFolder, logger: Logger, checkpoints: Checkpoints, resumed: bool, parts: list[Any]
+) -> Trainer:
+    """Agent, environments, evaluator and monitor, wired; what must be closed is added to `parts`."""
+    config, setup, info = plan.config, plan.setup, plan.info
+    envs = make_envs(config.env, config.wrappers, seed=config.seed, device=setup.device, with_actions=(0,))
+    parts.append(envs)
+    agent: Agent = plan.agent_class(config.agent, setup)
+    maker = EnvMaker(config.env, config.wrappers, render_mode=info.film_mode)
+    monitor = RunMonitor(
+        folder.monitor, config.monitor, train=maker, evaluate=replace(maker, training=False), info=info,
+        run_id=folder.path.name, resume=resumed,
+    )  # fmt: skip
+    parts.append(monitor)
+    evaluator = _evaluator(plan, "eval", config.trainer.eval_episodes) if config.trainer.eval_every else None
+    return Trainer(
+        config.trainer, agent, envs, logger=logger, folder=folder, evaluator=evaluator, checkpoints=checkpoints,
+        monitor=monitor,
+    )  # fmt: skip
+
+
+def _evaluator(plan: Plan, stream: str, episodes: int, lanes: int | None = None) -> Evaluator:
+    config = plan.config
+    return Evaluator(
+        config.env, config.wrappers, seed=config.seed, episodes=episodes,
+        lanes=lanes or config.trainer.eval_envs, device=plan.setup.device, stream=stream,
+    )  # fmt: skip
+
+
+def _restore(trainer: Trainer, checkpoints: Checkpoints, folder: RunFolder) -> None:
+    """Stand where the newest whole checkpoint was written; say what is not exactly so."""
+    if not checkpoints.steps():
+        trainer.logger.load_state_dict({})
+        folder.write(resume_exact=True)
+        trainer.logger.say(f"{folder.path} has no checkpoint yet: starting over from step 0")
+        return
+    loaded = checkpoints.load("latest", stores=True)
+    trainer.agent.load_state_dict(loaded.state["agent"])
+    checkpoints.restore(loaded, getattr(trainer.agent, "stores", dict)())
+    trainer.load_state_dict(loaded.state)
+    inexact = getattr(trainer.envs, "resume_inexact", None)
+    earlier = folder.info.get("resume_exact")
+    folder.write(resume_exact=inexact is None and earlier is not False, resume_inexact=inexact)
+    trainer.logger.say(
+        f"resumed {folder.path} at step {loaded.step:,}" + (f"; not exact: {inexact}" if inexact else "")
+    )
+
+
+def test(plan: Plan, trainer: Trainer, checkpoints: Checkpoints) -> dict[str, Any]:
+    """The final score: the best checkpoint, greedy, on seeds that chose nothing; its first episode filmed."""
+    episodes = plan.config.trainer.test_episodes
+    if not episodes:
+        return {}
+    agent = trainer.agent
+    if trainer.best is not None:
+        agent.load_state_dict(checkpoints.load("best").state["agent"], policy_only=True)
+    score, played = _evaluator(plan, "test", episodes)(agent.actor())
+    if trainer.monitor and plan.config.monitor.eval_video != "none":
+        trainer.monitor.evaluation(played, 0, trainer.now, always=True, kind="test")
+    threshold = plan.info.threshold
+    return {
+        "test_mean": score.mean,
+        "test_std": score.std,
+        "test_episodes": episodes,
+        "threshold": threshold,
+        "solved": None if threshold is None else score.mean >= threshold,
+    }
+
+
+def _failed(
+    error: BaseException, folder: RunFolder, trainer: Trainer | None, checkpoints: Checkpoints
+) -> BaseException:
+    """Write how it ended, and name the last good checkpoint in the message."""
+    good = _newest_good(checkpoints)
+    where = f"the last good checkpoint is {good}" if good else "there is no checkpoint yet"
+    facts = trainer.summary() if trainer else {}
+    with contextlib.suppress(OSError):
+        folder.end(
+            "failed",
+            error=f"{type(error).__name__}: {error}",
+            checkpoint=str(good) if good else None,
+            **facts,
+        )
+    if isinstance(error, NumbersBroke):
+        return NumbersBroke(f"{error}; {where}")
+    if isinstance(error, OSError):
+        return OSError(error.errno, f"{error.strerror}; {where}", error.filename)
+    return error
+
+
+def _newest_good(checkpoints: Checkpoints) -> Path | None:
+    for step in sorted(checkpoints.steps(), reverse=True):
+        path = checkpoints.find(step)
+        if not checkpoints.verify(path):
+            return path
+    return None
+
+
+@contextlib.contextmanager
+def _signals(trainer: Trainer) -> Iterator[None]:
+    """SIGTERM and SIGINT: finish the step, save, end as preempted. A second one interrupts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if trainer.stop:
+            raise KeyboardInterrupt
+        trainer.stop = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# ---------------------------------------------------------------------- what is told
+
+
+def _introduce(plan: Plan, folder: RunFolder, logger: Logger) -> None:
+    config, info = plan.config, plan.info
+    engine = choose_engine(config.env)
+    chosen = (
+        f"{engine} (auto: light environments run fastest in this process)"
+        if config.env.engine == "auto"
+        else engine
+    )
+    logger.say(
+        f"{config.agent.name} on {config.env.id}: {describe(info.obs.space)} → {info.action.describe()}, "
+        f"{config.env.num_envs} lane(s), engine {chosen}, {plan.setup.device}, seed {config.seed}"
+    )
+    nbytes = getattr(plan.agent_class, "nbytes", None)
+    if nbytes:
+        logger.say(f"replay: {nbytes(config.agent, plan.setup) / 1e6:,.1f} MB when full")
+    logger.say(f"run folder {folder.path}")
+
+
+def _conclude(plan: Plan, trainer: Trainer, folder: RunFolder, tested: dict[str, Any]) -> None:
+    summary = trainer.summary()
+    lines = []
+    if tested:
+        mean, episodes = tested["test_mean"], tested["test_episodes"]
+        verdict = {True: "solved", False: "not solved", None: "no threshold"}[tested["solved"]]
+        against = "" if tested["threshold"] is None else f", threshold {tested['threshold']:g}"
+        lines.append(
+            f"{verdict}: mean return {mean:.1f} over {episodes} greedy episodes on fresh seeds{against}"
+        )
+    lines += [
+        f"steps    {summary['steps']:,} in {summary['seconds']:.1f} s ({summary['sps']:,.0f} steps/s)",
+        f"run      {folder.path}",
+        f"watch    tensorboard --logdir {folder.path}/tb",
+    ]
+    if trainer.monitor and trainer.monitor.films:
+        lines.append(f"film     {trainer.monitor.films[-1]}")
+    trainer.logger.say("\n".join(lines))
+
+
+# ---------------------------------------------------------------------- afterwards
+
+
+def _reopen(
+    run_path: Path, checkpoint: str, plugins: Sequence[str], device: str | None
+) -> tuple[Plan, Agent, int]:
+    """The plan and the trained agent of a run folder; nothing that the folder names is imported."""
+    registry.load_plugins(plugins)
+    config = load_run_config(run_path, plugins)
+    require_trusted(config, plugins)
+    config.device = device or "auto"
+    loaded = Checkpoints(run_path / "checkpoints").load(
+        int(checkpoint) if checkpoint.isdigit() else checkpoint, map_location="cpu"
+    )
+    plan = make_plan(config)
+    prepare(config.accel, any(is_image(leaf) for leaf in plan.info.obs.leaves))
+    agent: Agent = plan.agent_class(config.agent, plan.setup)
+    agent.load_state_dict(loaded.state["agent"], policy_only=True)
+    return plan, agent, loaded.step
+
+
+def evaluate(
+    run_path: Path,
+    *,
+    checkpoint: str = "best",
+    episodes: int | None = None,
+    lanes: int | None = None,
+    device: str = "auto",
+    plugins: Sequence[str] = (),
+) -> Score:
+    """Greedy episodes of a checkpoint, on the run's own evaluation seeds.
+
+    With the run's number of episodes and lanes, `checkpoint=best` gives exactly the mean that was logged.
+    """
+    plan, agent, _ = _reopen(run_path, checkpoint, plugins, device)
+    evaluator = _evaluator(plan, "eval", episodes or plan.config.trainer.eval_episodes, lanes)
+    return evaluator(agent.actor())[0]
+
+
+def play(
+    run_path: Path,
+    *,
+    checkpoint: str = "best",
+    episodes: int = 3,
+    watch: bool = False,
+    plugins: Sequence[str] = (),
+    device: str = "auto",
+    out: Path | None = None,
+) -> list[Path]:
+    """Film greedy episodes into `out` (default: play/ in the run folder); `watch` shows them in a window."""
+    plan, agent, step = _reopen(run_path, checkpoint, plugins, device)
+    if watch:
+        watch_policy(plan.config, plan.setup.device, agent.actor(), episodes)
+        return []
+    return film_policy(
+        plan.config, plan.info, plan.setup.device, agent.actor(), episodes, out or run_path / "play", step
+    )

@@ -1,0 +1,400 @@
+"""Gymnasium spaces ⇄ flat tensors. Shapes: N lanes, A action width.
+
+An observation of any space becomes a dict of leaves (`ObsSpec`), an action of any space one tensor
+[N, A] (`ActionSpec`). Only the environment's door knows the nested form. A leaf of a nested space is
+named by its path, "camera" or "pos/0", in Gymnasium's own order; a lone space is one leaf.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from rlkit.errors import UserError
+
+KeyPath = tuple[str | int, ...]
+Device = torch.device | str | None
+
+# torch can hardly compute with unsigned integers: they are widened
+_WIDER = {"uint16": torch.int32, "uint32": torch.int64, "uint64": torch.int64}
+_EXACT = 2.0**53  # integers up to here survive a float64
+
+
+def _walk(space: spaces.Space, path: KeyPath = ()) -> Iterator[tuple[KeyPath, spaces.Space]]:
+    """The leaves of a nested space with their paths, in the order in which Gymnasium flattens them."""
+    if isinstance(space, spaces.Dict):
+        for name, inner in space.items():
+            yield from _walk(inner, (*path, name))
+    elif isinstance(space, spaces.Tuple):
+        for number, inner in enumerate(space.spaces):
+            yield from _walk(inner, (*path, number))
+    else:
+        yield path, space
+
+
+def _named_leaves(space: spaces.Space, what: str, lone: str) -> list[tuple[str, KeyPath, spaces.Space]]:
+    """(name, path, space) of every leaf, or a UserError that says which spaces are supported."""
+    known = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+    leaves = [("/".join(map(str, path)) or lone, path, leaf) for path, leaf in _walk(space)]
+    for name, _, leaf in leaves:
+        if not isinstance(leaf, known):
+            raise UserError(
+                f"{what} space {type(leaf).__name__} (leaf {name!r}) is not supported: use Box, Discrete, "
+                "MultiDiscrete, MultiBinary, or Tuple and Dict of these (a wrapper can convert it)."
+            )
+    if not leaves:
+        raise UserError(f"{what} space {space} is empty: give it at least one Box or Discrete.")
+    if len({name for name, _, _ in leaves}) < len(leaves):
+        raise UserError(f"Two leaves of the {what.lower()} space share a name: rename keys that contain '/'.")
+    return leaves
+
+
+def _follow(value: Any, path: KeyPath) -> Any:
+    for step in path:
+        value = value[step]
+    return value
+
+
+def _nest(space: spaces.Space, values: Iterator[Any]) -> Any:
+    """The inverse of `_walk`: leaf values, in order, in the nested form of `space`."""
+    if isinstance(space, spaces.Dict):
+        return {name: _nest(inner, values) for name, inner in space.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple([_nest(inner, values) for inner in space.spaces])
+    return next(values)
+
+
+@dataclass(frozen=True)
+class ObsLeaf:
+    """One tensor of an observation. `shape` is without the batch axis, the stack axis (first) included."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    space: spaces.Space
+    stack: int = 1  # frames along the first axis, oldest first, when frame stacking is outermost
+    path: KeyPath = ()  # keys from the whole observation to this leaf
+    start: Tensor | None = field(default=None, compare=False)  # of a (Multi)Discrete not counting from 0
+
+    @property
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.numel * self.dtype.itemsize
+
+    def to_tensor(self, batch: Any) -> Tensor:
+        """A batch of this leaf, [N, *shape] in NumPy → a fresh tensor in torch's own, aligned memory."""
+        array = np.ascontiguousarray(batch)
+        if not array.flags.writeable:  # torch refuses to look at read-only memory without a warning
+            array = array.copy()
+        tensor = torch.from_numpy(array)
+        tensor = tensor.clone() if tensor.dtype is self.dtype else tensor.to(self.dtype)
+        return tensor if self.start is None else tensor.sub_(self.start)
+
+
+@dataclass(frozen=True)
+class ObsSpec:
+    """The observation space as leaves: what networks, replay and the boundary derive their shapes from."""
+
+    space: spaces.Space
+    leaves: tuple[ObsLeaf, ...]
+
+    @staticmethod
+    def of(space: spaces.Space, stack: int = 1) -> ObsSpec:
+        """`stack` is the number of frames when a frame stack is the outermost wrapper, else 1."""
+        named = _named_leaves(space, "Observation", "obs")
+        return ObsSpec(space, tuple(_obs_leaf(name, path, leaf, stack) for name, path, leaf in named))
+
+    def to_tensors(self, batch: Any, device: Device = None) -> dict[str, Tensor]:
+        """Gymnasium's batched observation (array, dict or tuple of them) → fresh tensors [N, ...].
+
+        Nothing aliases the NumPy memory, which engines overwrite at their next step.
+        """
+        if len(self.leaves) == 1 and not self.leaves[0].path:
+            tree = {self.leaves[0].name: self.leaves[0].to_tensor(batch)}
+        else:
+            tree = {leaf.name: leaf.to_tensor(_follow(batch, leaf.path)) for leaf in self.leaves}
+        return tree if device is None else tree_to(tree, device)
+
+    def zeros(self, n: int, device: Device = None) -> dict[str, Tensor]:
+        """An empty batch of n rows, the form of every observation."""
+        return {
+            leaf.name: torch.zeros(n, *leaf.shape, dtype=leaf.dtype, device=device) for leaf in self.leaves
+        }
+
+    @property
+    def numel(self) -> int:
+        """Numbers in one row."""
+        return sum(leaf.numel for leaf in self.leaves)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one row, all stacked frames included."""
+        return sum(leaf.nbytes for leaf in self.leaves)
+
+
+def _obs_leaf(name: str, path: KeyPath, space: spaces.Space, stack: int) -> ObsLeaf:
+    shape = tuple(int(side) for side in space.shape)
+    if stack > 1 and shape[:1] != (stack,):
+        raise UserError(
+            f"Observation leaf {name!r} has shape {shape}: a stack of {stack} frames comes first."
+        )
+    start: Tensor | None = None
+    if isinstance(space, spaces.Box):
+        kind = space.dtype.name
+        dtype = torch.float32 if space.dtype.kind == "f" else _WIDER.get(kind) or getattr(torch, kind)
+    elif isinstance(space, spaces.MultiBinary):
+        dtype = torch.uint8
+    else:
+        dtype = torch.int64
+        if np.any(space.start):
+            start = torch.as_tensor(np.asarray(space.start, dtype=np.int64))
+    return ObsLeaf(name, shape, dtype, space, stack, path, start)
+
+
+def tree_index(tree: dict[str, Tensor], rows: Any) -> dict[str, Tensor]:
+    """The rows of every leaf (a slice, an index tensor, or a mask)."""
+    return {name: leaf[rows] for name, leaf in tree.items()}
+
+
+def tree_select(mask: Tensor, yes: dict[str, Tensor], no: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Row by row, `yes` where mask [N] is true and `no` elsewhere: a new tree."""
+    return {
+        name: torch.where(mask.view(-1, *(1,) * (leaf.dim() - 1)), leaf, no[name])
+        for name, leaf in yes.items()
+    }
+
+
+def tree_to(tree: dict[str, Tensor], device: Device) -> dict[str, Tensor]:
+    """The tree on another device; leaves that are already there are not copied."""
+    return {name: leaf.to(device) for name, leaf in tree.items()}
+
+
+def tree_equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    """Same names, shapes and values? Waits for the device."""
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@dataclass(frozen=True)
+class ActionLeaf:
+    """One piece of an action: columns offset … offset + width of the action tensor [N, A].
+
+    Arrays are [width] float64. A box entry `a` means `scale · a + shift`, clipped to low … high, to the
+    environment; an integer `a` means `a + start`, with low 0, high n − 1, scale 1 and shift 0.
+    """
+
+    name: str
+    kind: str  # "discrete", "multidiscrete", "multibinary" or "box"
+    offset: int
+    width: int
+    n: tuple[int, ...]  # choices of each column; empty for a box
+    space: spaces.Space
+    path: KeyPath
+    low: np.ndarray = field(compare=False)  # infinite where unbounded
+    high: np.ndarray = field(compare=False)
+    scale: np.ndarray = field(compare=False)
+    shift: np.ndarray = field(compare=False)
+    start: np.ndarray | None = field(default=None, compare=False)  # int64, of integers not counting from 0
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.offset, self.offset + self.width)
+
+    @property
+    def rounds(self) -> bool:
+        """A Box of integers or truth values."""
+        return self.kind == "box" and self.space.dtype.kind != "f"
+
+    def to_policy(self, value: np.ndarray) -> np.ndarray:
+        """The environment's units → the policy's. Where low = high the scale is 0, and so is the action."""
+        return np.asarray((value - self.shift) / np.where(self.scale == 0, 1, self.scale))
+
+    def open(self, rows: np.ndarray) -> np.ndarray:
+        """[N, width] in the policy's units → a fresh [N, *space.shape] in the environment's."""
+        if self.kind == "box":
+            rows = np.minimum(np.maximum(rows * self.scale + self.shift, self.low), self.high)
+        elif self.start is not None:
+            rows = rows.astype(np.int64) + self.start
+        if self.rounds:
+            rows = np.clip(np.rint(rows), *_integer_range(self.space.dtype))
+        return rows.astype(self.space.dtype).reshape(len(rows), *self.space.shape)
+
+    def close(self, value: Any) -> np.ndarray:
+        """The inverse of `open`, for one value of the space or a batch of them."""
+        if self.kind == "box":
+            return self.to_policy(np.asarray(value, dtype=np.float64).reshape(-1, self.width))
+        rows = np.asarray(value, dtype=np.int64).reshape(-1, self.width)
+        return rows if self.start is None else rows - self.start
+
+    def round(self, action: Tensor) -> Tensor:
+        """[..., width]: entries of an integer Box moved to where an integer of the environment lies."""
+        if not self.rounds:
+            return action
+        scale, shift = (torch.from_numpy(x).to(action.device) for x in (self.scale, self.shift))
+        integer = (action.double() * scale + shift).round()
+        return ((integer - shift) / torch.where(scale == 0, 1, scale)).to(action.dtype)
+
+    def sample(self, uniform: Tensor, normal: Tensor) -> Tensor:
+        """Noise [N, width] float64 → a random action in the policy's units."""
+        arrays = (self.low, self.high, self.scale, self.shift)
+        low, high, scale, shift = (torch.from_numpy(x).to(uniform.device) for x in arrays)
+        integers = self.kind != "box" or self.rounds
+        between = low + (torch.floor(uniform * (high - low + 1)) if integers else uniform * (high - low))
+        distance = -torch.log1p(-uniform)
+        value = torch.where(
+            low.isfinite(), low + distance, torch.where(high.isfinite(), high - distance, normal)
+        )
+        value = torch.where(low.isfinite() & high.isfinite(), between, value)
+        return (value - shift) / torch.where(scale == 0, 1, scale)
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """Any action space as one tensor [N, A]: int64 without a Box leaf, else float32 (integers stay exact).
+
+    The policy's units: integers count from 0; a Box entry with two finite bounds is [−1, 1], mapped to
+    [low, high]; any other Box entry is passed unchanged. Everything is clipped to what the space allows.
+    """
+
+    space: spaces.Space
+    leaves: tuple[ActionLeaf, ...]
+    width: int  # A, columns of the action tensor
+    dtype: torch.dtype
+    _bounds: dict[torch.device, tuple[Tensor, Tensor]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+
+    @staticmethod
+    def of(space: spaces.Space) -> ActionSpec:
+        leaves: list[ActionLeaf] = []
+        offset = 0
+        for name, path, leaf in _named_leaves(space, "Action", "action"):
+            leaves.append(_action_leaf(name, path, leaf, offset))
+            offset += leaves[-1].width
+        if offset == 0:
+            raise UserError(f"Action space {space} has no entries: give it at least one number to choose.")
+        box = any(leaf.kind == "box" for leaf in leaves)
+        return ActionSpec(space, tuple(leaves), offset, torch.float32 if box else torch.int64)
+
+    @property
+    def is_single_discrete(self) -> bool:
+        """One choice among n: what value-based agents can serve."""
+        return len(self.leaves) == 1 and self.leaves[0].kind == "discrete"
+
+    @property
+    def n(self) -> int:
+        """Choices of a single Discrete."""
+        if not self.is_single_discrete:
+            raise UserError(
+                f"{self.describe()} has no single n: choose an agent that serves it, such as ppo."
+            )
+        return self.leaves[0].n[0]
+
+    def describe(self) -> str:
+        """Short text: "Discrete(2)", "Dict(aim: Box(2), fire: Discrete(2))"."""
+        return describe(self.space)
+
+    def bounds(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Least and greatest value of each column in the policy's units, [A] float32."""
+        if device not in self._bounds:
+            low = np.concatenate([leaf.to_policy(leaf.low) for leaf in self.leaves])
+            high = np.concatenate([leaf.to_policy(leaf.high) for leaf in self.leaves])
+            with torch.inference_mode(False):  # the cache must serve gradients, too
+                pair = [torch.tensor(x, dtype=torch.float32, device=device) for x in (low, high)]
+            self._bounds[device] = (pair[0], pair[1])
+        return self._bounds[device]
+
+    def clip(self, action: Tensor) -> Tensor:
+        """What is really executed when `action` [N, A] is asked for, in the policy's units.
+
+        Box entries are clipped, those of integer Boxes also rounded. Integers are returned as they came.
+        """
+        if self.dtype == torch.int64:
+            return action
+        action = torch.clamp(action, *self.bounds(action.device))
+        if any(leaf.rounds for leaf in self.leaves):
+            action = torch.cat([leaf.round(action[..., leaf.columns]) for leaf in self.leaves], dim=-1)
+        return action
+
+    def to_env(self, action: Tensor | np.ndarray) -> Any:
+        """Actions [N, A] → what the `step` of a Gymnasium vector environment takes, in fresh memory."""
+        rows = action.detach().cpu().numpy() if isinstance(action, Tensor) else action
+        if not self.leaves[0].path:
+            return self.leaves[0].open(rows)
+        return _nest(self.space, (leaf.open(rows[:, leaf.columns]) for leaf in self.leaves))
+
+    def to_env_single(self, row: Tensor | np.ndarray) -> Any:
+        """One row [A] → one action of a single environment; `space.contains` holds."""
+        rows = row.detach().cpu().numpy()[None] if isinstance(row, Tensor) else row[None]
+        values = ((leaf.kind, leaf.open(rows[:, leaf.columns])[0]) for leaf in self.leaves)
+        return _nest(self.space, (np.asarray(v) if kind == "box" else v for kind, v in values))
+
+    def from_env(self, action: Any) -> Tensor:
+        """The inverse of `to_env` and `to_env_single`: a batched or a single action → [N, A]."""
+        rows = [leaf.close(_follow(action, leaf.path)) for leaf in self.leaves]
+        return torch.tensor(np.concatenate(rows, axis=1), dtype=self.dtype)
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """n random actions [n, A] on the generator's device.
+
+        Uniform over choices and bounded entries; as in Gymnasium an entry without bounds is normal, one
+        with a single bound lies an exponential distance from it.
+        """
+        noise = torch.empty(n, self.width, dtype=torch.float64, device=generator.device)
+        uniform = noise.uniform_(generator=generator)
+        if self.dtype == torch.int64:
+            return (uniform * uniform.new_tensor([k for leaf in self.leaves for k in leaf.n])).long()
+        normal = torch.empty_like(noise).normal_(generator=generator)
+        drawn = [leaf.sample(uniform[:, leaf.columns], normal[:, leaf.columns]) for leaf in self.leaves]
+        return self.clip(torch.cat(drawn, dim=1).to(self.dtype))
+
+
+def _action_leaf(name: str, path: KeyPath, space: spaces.Space, offset: int) -> ActionLeaf:
+    width = math.prod(space.shape)
+    if isinstance(space, spaces.Box):
+        low = np.where(space.bounded_below, space.low, -np.inf).astype(np.float64).reshape(-1)
+        high = np.where(space.bounded_above, space.high, np.inf).astype(np.float64).reshape(-1)
+        bounded = np.isfinite(low) & np.isfinite(high)
+        first, last = np.where(bounded, low, -1), np.where(bounded, high, 1)
+        scale, shift = last / 2 - first / 2, last / 2 + first / 2
+        return ActionLeaf(name, "box", offset, width, (), space, path, low, high, scale, shift)
+    if isinstance(space, spaces.MultiBinary):
+        kind, n = "multibinary", (2,) * width
+    elif isinstance(space, spaces.MultiDiscrete):
+        kind, n = "multidiscrete", tuple(map(int, space.nvec.reshape(-1)))
+    else:
+        kind, n = "discrete", (int(space.n),)
+    start = np.asarray(getattr(space, "start", 0), dtype=np.int64).reshape(-1)
+    zeros, ones, last = np.zeros(width), np.ones(width), np.array(n, dtype=np.float64) - 1
+    offset_or_none = start if start.any() else None
+    return ActionLeaf(name, kind, offset, width, n, space, path, zeros, last, ones, zeros, offset_or_none)
+
+
+def _integer_range(dtype: np.dtype) -> tuple[float, float]:
+    """What an integer Box may hold and a float64 can say without rounding out of it."""
+    if dtype.kind == "b":
+        return 0.0, 1.0
+    info = np.iinfo(dtype)
+    return max(float(info.min), -_EXACT), min(float(info.max), _EXACT)
+
+
+def describe(space: spaces.Space) -> str:
+    """A space in one short line, without its bounds."""
+    if isinstance(space, spaces.Dict):
+        return "Dict(" + ", ".join(f"{name}: {describe(inner)}" for name, inner in space.items()) + ")"
+    if isinstance(space, spaces.Tuple):
+        return "Tuple(" + ", ".join(describe(inner) for inner in space.spaces) + ")"
+    if isinstance(space, spaces.Discrete):
+        return f"Discrete({space.n})"
+    if isinstance(space, spaces.MultiDiscrete):
+        return f"MultiDiscrete({'×'.join(map(str, space.nvec.reshape(-1)))})"
+    return f"{type(space).__name__}({'×'.join(map(str, space.shape))})"

@@ -1,0 +1,104 @@
+"""What a run shows while it runs: one live line on a terminal, plain lines everywhere else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+LIVE_EVERY = 0.1  # seconds between two drawings of the live line
+
+
+class Terminal:
+    """One door to the screen, so that messages and the progress line do not tear each other.
+
+    A terminal gets a line that is redrawn; a pipe, a log file or a notebook gets a plain line at most
+    every `every_seconds`, and always the last one. Written to whatever sys.stdout is at that moment.
+    """
+
+    def __init__(self, every_seconds: float = 2.0) -> None:
+        self.every_seconds = every_seconds
+        self._live: Live | None = None
+        self._shown = -float("inf")
+        self._waiting: str | None = None
+
+    def progress(self, step: int, total: int, fields: Mapping[str, float | str | None]) -> None:
+        """step of total, and what else is worth a word. "sps" also gives the time that is left."""
+        words = _words(step, total, fields)
+        if _is_terminal():
+            self._draw(step, total, words)
+            return
+        line = f"{step:,}/{total:,}  {_percent(step, total)}  {words}"
+        now = time.monotonic()
+        if now - self._shown >= self.every_seconds or step >= total:
+            self._shown, self._waiting = now, None
+            print(line, flush=True)
+        else:
+            self._waiting = line
+
+    def say(self, text: str) -> None:
+        """A message on lines of its own."""
+        if self._live is not None:
+            self._live.console.print(Text(text), soft_wrap=True)
+        else:
+            print(text, flush=True)
+
+    def close(self) -> None:
+        """Leave the last state of the progress line standing. Twice does no harm."""
+        if self._live is not None:
+            self._live.refresh()
+            self._live.stop()
+            self._live = None
+        if self._waiting is not None:
+            print(self._waiting, flush=True)
+            self._waiting = None
+
+    def _draw(self, step: int, total: int, words: str) -> None:
+        row = Table.grid(padding=(0, 1))
+        for _ in range(4):
+            row.add_column(no_wrap=True)  # a narrow window shows less, never more lines
+        bar = ProgressBar(total=max(total, 1), completed=min(step, total), width=20)
+        row.add_row(f"{step:,}/{total:,}", bar, _percent(step, total), words)
+        if self._live is None:
+            self._live = Live(console=Console(file=sys.stdout), auto_refresh=False)
+            self._live.start()
+        now = time.monotonic()
+        due = now - self._shown >= LIVE_EVERY or step >= total
+        self._live.update(row, refresh=due)
+        if due:
+            self._shown = now
+
+
+def duration(seconds: float) -> str:
+    """125 → 2:05, 3725 → 1:02:05."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _words(step: int, total: int, fields: Mapping[str, float | str | None]) -> str:
+    words = []
+    for name, value in fields.items():
+        if value is None:
+            continue
+        if name == "sps" and not isinstance(value, str):
+            left = duration((total - step) / value) if value > 0 else "?"
+            words += [f"{value:,.0f} steps/s", f"ETA {left}"]
+        else:
+            words.append(f"{name} {value if isinstance(value, str) else f'{value:,.4g}'}")
+    return "  ".join(words)
+
+
+def _percent(step: int, total: int) -> str:
+    return f"{100 * step // max(total, 1)} %"
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"

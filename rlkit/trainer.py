@@ -1,0 +1,229 @@
+"""THE loop: act, step, observe, learn; and, when they are due, log, evaluate, save.
+
+The trainer knows nothing of algorithms and nothing of engines. Everything that decides the next step is in
+`state_dict`, so that a run continued from a checkpoint cannot be told from one that never stopped.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from pathlib import Path
+
+import torch
+
+from rlkit.checkpoint import Checkpoints
+from rlkit.config import TrainerConfig
+from rlkit.errors import NumbersBroke
+from rlkit.evaluator import Evaluator
+from rlkit.filming import RunMonitor
+from rlkit.logger import Logger
+from rlkit.runfolder import RunFolder
+from rlkit.schedules import Every
+from rlkit.types import Agent, Envs, Episode, RowStore, State, Tree
+
+_HEARTBEAT = 2.0  # seconds between updates of run.json
+
+
+class Trainer:
+    """One agent in N lanes until `total_steps`. `stop` may be set from a signal handler."""
+
+    def __init__(
+        self,
+        config: TrainerConfig,
+        agent: Agent,
+        envs: Envs,
+        *,
+        logger: Logger,
+        folder: RunFolder | None = None,
+        evaluator: Evaluator | None = None,
+        checkpoints: Checkpoints | None = None,
+        monitor: RunMonitor | None = None,
+    ) -> None:
+        self.config, self.agent, self.envs, self.logger = config, agent, envs, logger
+        self.folder, self.evaluator, self.checkpoints, self.monitor = folder, evaluator, checkpoints, monitor
+        self.now = 0  # decisions so far over all lanes
+        self.best: float | None = None  # highest mean return of an evaluation, and where
+        self.best_step = 0
+        self.stop = False
+        self.saved: Path | None = None  # the newest checkpoint of this process
+        self._log_due = Every(config.log_every)
+        self._eval_due = Every(config.eval_every)
+        self._save_due = Every(config.checkpoint_every)
+        self._evaluations, self._evaluated_at, self._saved_at = 0, -1, -1
+        self._obs: Tree | None = None
+        self._spent = {"act": 0.0, "env": 0.0, "learn": 0.0, "rest": 0.0}  # seconds since the last row
+        self._lap = self._beat = time.perf_counter()
+        self._lap_step = 0
+
+    # ------------------------------------------------------------------ the loop
+
+    def fit(self) -> str:
+        """Train to the end; returns how it ended: done, stopped (a condition was met) or preempted."""
+        agent, envs, clock = self.agent, self.envs, time.perf_counter
+        obs = self._obs if self._obs is not None else envs.reset().obs
+        total, spent, ended = self.config.total_steps, self._spent, False
+        self._lap, self._lap_step = clock(), self.now
+        while self.now < total and not ended and not self.stop:
+            start = clock()
+            decision = agent.act(obs, self.now)
+            acted = clock()
+            envs.send(decision)
+            step = envs.recv()
+            stepped = clock()
+            agent.observe(obs, decision, step)
+            obs = self._obs = step.obs
+            self.now += step.count
+            metrics = agent.learn(self.now)
+            learnt = clock()
+            spent["act"] += acted - start
+            spent["env"] += stepped - acted
+            spent["learn"] += learnt - stepped
+            if metrics is not None:
+                self.logger.add(metrics)
+            if step.ended_lanes:
+                self._record(envs.drain())
+            last = self.now >= total
+            evaluate = bool(self._eval_due(self.now)) or (last and self.config.eval_every > 0)
+            log, save = bool(self._log_due(self.now)), bool(self._save_due(self.now))
+            if evaluate:
+                ended = self._evaluate()
+            if log or last or (evaluate and self.evaluator):
+                self._log()
+            if save:
+                self._save()
+            spent["rest"] += clock() - learnt
+        if self._saved_at != self.now:
+            self._save()
+        if self.stop and self.now < total and not ended:
+            return "preempted"
+        return "stopped" if ended and self.now < total else "done"
+
+    # ------------------------------------------------------------------ what is due now and then
+
+    def _record(self, episodes: list[Episode]) -> None:
+        for episode in episodes:
+            row = {"episode/return": episode.reward, "episode/length": float(episode.length)}
+            if episode.reward_train != episode.reward:
+                row["episode/return_train"] = episode.reward_train
+            self.logger.add(row)
+            if self.monitor:
+                self.monitor.training(episode)
+
+    def _evaluate(self) -> bool:
+        """Score the greedy policy, keep it if it is the best; True when training may stop."""
+        if self.evaluator is None or self._evaluated_at == self.now:
+            return False
+        score, episodes = self.evaluator(self.agent.actor())
+        self._evaluated_at = self.now
+        self.logger.add({
+            "eval/return_mean": score.mean,
+            "eval/return_std": score.std,
+            "eval/return_min": min(score.returns),
+            "eval/return_max": max(score.returns),
+            "eval/length_mean": sum(score.lengths) / len(score.lengths),
+        })  # fmt: skip
+        if self.monitor:
+            film = self.monitor.evaluation(episodes, self._evaluations, self.now)
+            if film and film.gif:
+                self.logger.gif("eval/episode", self.now, film.gif, *struct.unpack("<HH", film.gif[6:10]))
+        self._evaluations += 1
+        if self.best is None or score.mean >= self.best:
+            self.best, self.best_step = score.mean, self.now
+            if self.checkpoints:
+                self.checkpoints.save(
+                    self.now, {"agent": self.agent.state_dict(), "score": score.mean}, kind="best"
+                )
+        goal = self.config.stop_at_return
+        return goal is not None and score.mean >= goal
+
+    def _log(self) -> None:
+        clock = time.perf_counter()
+        seconds, steps = max(clock - self._lap, 1e-9), self.now - self._lap_step
+        row = {"time/sps": steps / seconds}
+        for name, share in self._spent.items():
+            row[f"time/share_{name}"] = share / seconds
+            self._spent[name] = 0.0
+        self._lap, self._lap_step = clock, self.now
+        scalars = self.logger.flush(self.now, row)
+        if self.logger.broken:
+            raise NumbersBroke(f"{self.logger.broken} is not finite at step {self.now}")
+        shown = {
+            "sps": scalars["time/sps"],
+            "epsilon": scalars.get("explore/epsilon"),
+            "best eval": self.best,
+        }
+        self.logger.progress(self.now, self.config.total_steps, shown)
+        if self.folder and clock - self._beat > _HEARTBEAT:
+            self._beat = clock
+            self.folder.write(**self.summary())
+
+    def summary(self) -> dict[str, float | int | None]:
+        """What run.json says about a run that is under way."""
+        seconds = self.folder.seconds if self.folder else 0.0
+        sps = self.now / seconds if seconds else 0.0
+        return {
+            "steps": self.now,
+            "seconds": seconds,
+            "sps": sps,
+            "score": self.best,
+            "best_step": self.best_step,
+        }
+
+    def _save(self) -> None:
+        if self.checkpoints is None:
+            return
+        state = self.state_dict()
+        broken = _not_finite(state["agent"])
+        if broken:
+            raise NumbersBroke(f"{broken} of the agent is not finite at step {self.now}")
+        stores: dict[str, RowStore] = getattr(self.agent, "stores", dict)()
+        self.saved = self.checkpoints.save(self.now, state, stores)
+        self._saved_at = self.now
+
+    # ------------------------------------------------------------------ state
+
+    def state_dict(self) -> State:
+        return {
+            "now": self.now,
+            "best": self.best,
+            "best_step": self.best_step,
+            "evaluations": self._evaluations,
+            "evaluated_at": self._evaluated_at,
+            "due": [self._log_due.last, self._eval_due.last, self._save_due.last],
+            "agent": self.agent.state_dict(),
+            "envs": self.envs.state_dict(),
+            "logger": self.logger.state_dict(),
+            "monitor": self.monitor.state_dict() if self.monitor else None,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Call with the agent's stores already restored; `envs.resume_inexact` tells what was not exact."""
+        self.now = self._saved_at = state["now"]
+        self.best, self.best_step = state["best"], state["best_step"]
+        self._evaluations, self._evaluated_at = state["evaluations"], state["evaluated_at"]
+        self._log_due.last, self._eval_due.last, self._save_due.last = state["due"]
+        self.envs.load_state_dict(state["envs"])
+        self._obs = self.envs.obs
+        self.logger.load_state_dict(state["logger"])
+        if self.monitor and state["monitor"] is not None:
+            self.monitor.load_state_dict(state["monitor"])
+
+
+def _not_finite(state: object, path: str = "") -> str | None:
+    """The place of the first float tensor in a state that holds NaN or infinity."""
+    if isinstance(state, torch.Tensor):
+        # A rollout may hold what it likes; weights, statistics and optimiser state may not.
+        return path if state.is_floating_point() and not bool(torch.isfinite(state).all()) else None
+    items = (
+        state.items()
+        if isinstance(state, dict)
+        else enumerate(state)
+        if isinstance(state, list | tuple)
+        else ()
+    )
+    for name, value in items:
+        found = _not_finite(value, f"{path}/{name}" if path else str(name))
+        if found:
+            return found
+    return None
