@@ -34,7 +34,7 @@ class Categorical:
     """One choice among n. logits [..., n], action [..., 1] int64, noise [..., n] uniform in [0, 1)."""
 
     def __init__(self, logits: Tensor) -> None:
-        self.log_probs = F.log_softmax(logits, dim=-1)
+        self.logits = logits
 
     @staticmethod
     def params(leaf: ActionLeaf) -> int:
@@ -45,18 +45,19 @@ class Categorical:
         return leaf.n[0]
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Gumbel-max: the argmax of log p − log(−log u) is distributed as p."""
-        gumbel = -torch.log(-torch.log(noise.clamp_min(torch.finfo(noise.dtype).tiny)))
-        return torch.argmax(self.log_probs + gumbel, dim=-1, keepdim=True)
+        """Gumbel-max: the argmax of logits − log(−log u) is distributed as softmax(logits)."""
+        minus_gumbel = torch.log(-torch.log(noise.clamp_min(torch.finfo(noise.dtype).tiny)))
+        return torch.argmax(self.logits - minus_gumbel, dim=-1, keepdim=True)
 
     def mode(self) -> Tensor:
-        return torch.argmax(self.log_probs, dim=-1, keepdim=True)
+        return torch.argmax(self.logits, dim=-1, keepdim=True)
 
     def log_prob(self, action: Tensor) -> Tensor:
-        return self.log_probs.gather(-1, action.long()).squeeze(-1)
+        return F.log_softmax(self.logits, dim=-1).gather(-1, action.long()).squeeze(-1)
 
     def entropy(self) -> Tensor:
-        return -(self.log_probs.exp() * self.log_probs).sum(-1)
+        log_probs = F.log_softmax(self.logits, dim=-1)
+        return -(log_probs.exp() * log_probs).sum(-1)
 
 
 class MultiCategorical:

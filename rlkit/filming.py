@@ -110,6 +110,11 @@ class RunMonitor:
         self._evaluation.load_state_dict(state["evaluation"])
         self._film_evaluation.last = state["film_evaluation"]
 
+    def clear(self) -> None:
+        """Delete every record and film of this run: it begins again."""
+        nothing = {"lengths": {}, "videos": [], "next_episode": 0, "total_steps": 0, "last_filmed": None}
+        self.load_state_dict({"training": nothing, "evaluation": nothing, "film_evaluation": None})
+
     def close(self) -> None:
         self._training.close()
         self._evaluation.close()

@@ -51,6 +51,9 @@ class Lock:
         if self._file not in _HELD:  # never taken, let go before, or a forked copy of somebody's lock
             return
         _HELD.discard(self._file)
+        if FLOCK:
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._file, fcntl.LOCK_UN)  # a child may be on its way to closing its copy
         os.close(self._file)
         self._file = None
         if self._by_existence:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -203,7 +203,7 @@ class Logger:
                     places.setdefault(value.device, []).append((name, index))
         for where in places.values():
             tensors = [self._values[name][index] for name, index in where]
-            numbers = torch.stack([tensor.reshape(()).float() for tensor in tensors]).tolist()  # type: ignore[union-attr]
+            numbers = torch.stack([_scalar(tensor) for tensor in tensors]).tolist()
             for (name, index), number in zip(where, numbers, strict=True):
                 self._values[name][index] = number
                 self._from_tensors.add(name)
@@ -224,6 +224,13 @@ def check_sinks(sinks: Mapping[str, Mapping[str, Any]]) -> None:
 def _near(name: str, known: Mapping[str, Any]) -> str:
     close = get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]}?" if close else f"; known are: {', '.join(known) or 'none'}"
+
+
+def _scalar(tensor: Any) -> Tensor:
+    """0-d float32, whatever number it was; the usual one as it is."""
+    if tensor.dtype is torch.float32 and not tensor.dim():
+        return cast(Tensor, tensor)
+    return cast(Tensor, tensor.reshape(()).float())
 
 
 def _mean(values: Sequence[Any]) -> float:

@@ -63,7 +63,7 @@ class Recorder:
         self.directory = Path(directory)
         self.env_id, self.mode, self.run_id = env_id, mode, run_id
         self.fps, self.codec, self.max_frames = fps, codec, max_frames
-        self.next_episode = 0  # one past the highest episode number recorded
+        self.next_episode = 0  # one past the highest episode number recorded or filmed
         self.total_steps = 0  # summed over the recorded episodes
         self.closed = False
         self.first_reset: float | None = None  # wall clock; whoever plays may set it
@@ -132,6 +132,7 @@ class Recorder:
         name = f"{PREFIX}video.{self.infix}.video{episode_id:06}.{suffix}"
         film = Film(self.directory / name, self.fps or fps or 30, self.codec, self.max_frames)
         film.note = {"episode_id": int(episode_id)} | (extra or {})
+        self.next_episode = max(self.next_episode, int(episode_id) + 1)  # its name is taken, recorded or not
         return film
 
     def finish(self, film: Film) -> str | None:

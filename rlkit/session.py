@@ -140,9 +140,8 @@ def _run(plan: Plan, folder: RunFolder, resumed: bool) -> Run:
         trainer = build(plan, folder, logger, checkpoints, resumed, parts)
         folder.write(device=str(plan.setup.device), threads=threads)
         if resumed:
-            _restore(trainer, checkpoints, folder)
+            _restore(plan, trainer, checkpoints, folder)
         else:
-            logger.hparams(flatten(to_dict(config)), ["eval/return_mean", "episode/return"])
             _introduce(plan, folder, logger)
         with _signals(trainer):
             status = trainer.fit()
@@ -192,12 +191,13 @@ def _evaluator(plan: Plan, stream: str, episodes: int, lanes: int | None = None)
     )  # fmt: skip
 
 
-def _restore(trainer: Trainer, checkpoints: Checkpoints, folder: RunFolder) -> None:
+def _restore(plan: Plan, trainer: Trainer, checkpoints: Checkpoints, folder: RunFolder) -> None:
     """Stand where the newest whole checkpoint was written; say what is not exactly so."""
     if not checkpoints.steps():
-        trainer.logger.load_state_dict({})
+        trainer.start_over()
         folder.write(resume_exact=True)
         trainer.logger.say(f"{folder.path} has no checkpoint yet: starting over from step 0")
+        _introduce(plan, folder, trainer.logger)
         return
     loaded = checkpoints.load("latest", stores=True)
     trainer.agent.load_state_dict(loaded.state["agent"])
@@ -286,6 +286,7 @@ def _signals(trainer: Trainer) -> Iterator[None]:
 
 def _introduce(plan: Plan, folder: RunFolder, logger: Logger) -> None:
     config, info = plan.config, plan.info
+    logger.hparams(flatten(to_dict(config)), ["eval/return_mean", "episode/return"])
     engine = choose_engine(config.env)
     chosen = (
         f"{engine} (auto: light environments run fastest in this process)"

@@ -209,6 +209,12 @@ class Trainer:
         if self.monitor and state["monitor"] is not None:
             self.monitor.load_state_dict(state["monitor"])
 
+    def start_over(self) -> None:
+        """Forget what a process that died before its first checkpoint wrote: rows, records and films."""
+        self.logger.load_state_dict({})
+        if self.monitor:
+            self.monitor.clear()
+
 
 def _not_finite(state: object, path: str = "") -> str | None:
     """The place of the first float tensor in a state that holds NaN or infinity."""

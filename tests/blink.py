@@ -16,8 +16,10 @@ class Blink(gymnasium.Env):
 
     metadata = {"render_modes": ["rgb_array", "rgb_array_list", "ansi", "human"], "render_fps": 12}  # noqa: RUF012
 
-    def __init__(self, length: int = 5, size: tuple[int, int] = (32, 48), render_mode: str | None = "rgb_array",
-                 truncate: bool = False, pay: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self, length: int = 5, size: tuple[int, int] = (32, 48), render_mode: str | None = "rgb_array",
+        truncate: bool = False, pay: bool = False,
+    ) -> None:  # fmt: skip
         self.observation_space = gymnasium.spaces.Box(0, 1, (1,), np.float32)
         self.action_space = gymnasium.spaces.Discrete(3)
         self.length, self.size, self.render_mode, self.truncate, self.pay = (

@@ -31,6 +31,7 @@ class Ring:
     def __init__(self, capacity: int, width: int = 4) -> None:
         self.capacity = capacity
         self.total = 0
+        self.written = 0  # first row that was given back
         self.number = torch.zeros(capacity, dtype=torch.int64)
         self.ballast = torch.zeros(capacity, width)
 
@@ -51,6 +52,7 @@ class Ring:
 
     def write_rows(self, start: int, rows: dict[str, Tensor]) -> None:
         stop = start + len(rows["number"])
+        self.written = start if self.total == 0 else self.written
         where = torch.arange(start, stop) % self.capacity
         self.number[where], self.ballast[where] = rows["number"], rows["ballast"]
         self.total = stop
@@ -260,6 +262,7 @@ def test_a_ring_comes_back_as_it_was(tmp_path: Path, growth: list[int], rows_per
         _, again = restored(tmp_path, 32)
         assert again.total == ring.total
         assert again.living() == ring.living()
+        assert again.written == ring.oldest
     living = [name.split("-")[1:3] for name in segment_names(tmp_path)] if ring.total else []
     assert all(int(stop) > ring.oldest for _, stop in living)
     if rows_per_segment:
@@ -293,6 +296,24 @@ def test_saving_a_step_again_replaces_it(tmp_path: Path) -> None:
     checkpoints.save(10, {"step": 12})
     assert Checkpoints(tmp_path).load("latest").state == {"step": 12}
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_save_again_that_dies_between_its_renames_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = save_some(tmp_path, [10])
+    rename = Path.replace
+
+    def dying(path: Path, target: Path) -> Path:
+        if path.name.startswith(".tmp-step"):
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", dying)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.save(10, {"step": 11})
+    assert Checkpoints(tmp_path).load("latest").state["step"] == 10
 
 
 def test_best_is_not_for_resuming_and_foreign_stores_are_refused(tmp_path: Path) -> None:

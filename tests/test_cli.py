@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -56,7 +57,8 @@ class FakeRuns(ModuleType):
         return Path(root) / name
 
     def Run(self, path: Path) -> Any:
-        return SimpleNamespace(path=path, info={"score": 1.0}, config_dict=dict)
+        info = {"score": 1.0} if path.name != "latest" else {"score": 1.0, "pid": os.getpid()}
+        return SimpleNamespace(path=path, info=info, config_dict=dict)
 
     def list_runs(self, root: str) -> list[Any]:
         return [self.Run(Path(root) / "a")]
@@ -209,6 +211,30 @@ def test_exit_codes(
     assert "Error executing job" not in err
 
 
+def test_a_crash_tells_where_the_log_is(
+    session: FakeSession, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def end(config: RunConfig) -> None:
+        log = tmp_path / config.run.root / "latest" / "train.log"
+        log.parent.mkdir(parents=True)
+        log.touch()
+        raise RuntimeError("boom")
+
+    session.end = end
+    assert main(["train", "run.root=here"]) == 1
+    assert capsys.readouterr().err.endswith("RuntimeError: boom\nrlkit: the log is here/latest/train.log\n")
+
+
+def test_an_environment_of_ones_own(session: FakeSession, tmp_path: Path) -> None:
+    text = (
+        "import gymnasium\ngymnasium.register('OnesOwn-v0', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
+    )
+    (tmp_path / "ones_own_pkg.py").write_text(text, encoding="utf-8")
+    assert main(["train", "env.id=ones_own_pkg:OnesOwn-v0"]) == 0
+    assert session.calls[0]["config"].env.id == "ones_own_pkg:OnesOwn-v0"
+    assert main(["train", "env.id=ones_own_pkg:OnesOwm-v0"]) == 2
+
+
 def test_an_interrupt_while_composing_is_no_crash(
     session: FakeSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -269,6 +295,13 @@ def test_a_preempted_sweep_stops(session: FakeSession, capsys: pytest.CaptureFix
     assert capsys.readouterr().out.splitlines()[-1] == "1 of 4 jobs done"
 
 
+def in_process(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Another interpreter, started elsewhere; it finds the rlkit that is being tested."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(rlkit.__file__).parents[1])}
+    command = [sys.executable, *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
 def test_composing_imports_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys; from rlkit.cli import main; code = main(['train', '--cfg', 'job', 'agent=ppo']); "
@@ -284,8 +317,7 @@ def test_composing_imports_no_torch(tmp_path: Path) -> None:
 
 
 def test_the_module_is_the_command(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "rlkit", "train", "agnet.lr=1"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = in_process(tmp_path, "-m", "rlkit", "train", "agnet.lr=1")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "rlkit: error: there is no key agnet.lr; did you mean agent.lr?\n"
 
@@ -400,8 +432,6 @@ def test_completion(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 
 
 def test_the_cursor_moves_with_the_verb(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     line = "rlkit  train agent="
     monkeypatch.setenv("COMP_LINE", line)
     monkeypatch.setenv("COMP_POINT", str(len(line)))

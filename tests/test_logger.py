@@ -141,6 +141,19 @@ def test_resume_cuts_the_files_and_tensorboard_sees_each_point_once(tmp_path: Pa
     assert len(list((tmp_path / "tb").iterdir())) == 2
 
 
+def test_a_new_event_file_is_read_after_the_others_even_when_the_clock_went_back(tmp_path: Path) -> None:
+    logger = Logger(tmp_path, ALL)
+    logger.flush(1, {"a": 1.0})
+    logger.close()
+    (first,) = (tmp_path / "tb").iterdir()
+    first = first.rename(first.with_name("events.out.tfevents.9999999990.host.1.0"))
+    again = Logger(tmp_path, ALL)
+    again.flush(2, {"a": 2.0})
+    again.close()
+    assert sorted((tmp_path / "tb").iterdir())[0] == first
+    assert [event.step for event in accumulator(tmp_path).Scalars("a")] == [1, 2]
+
+
 def test_an_empty_state_starts_the_files_over(tmp_path: Path) -> None:
     logger = Logger(tmp_path, ALL)
     logger.flush(1, {"a": 1.0})
@@ -295,9 +308,7 @@ def test_live_display_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert text.rindex("100/100") > text.rindex("film")
 
 
-def test_messages_and_warnings_reach_screen_and_train_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_messages_reach_screen_and_train_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = screen(monkeypatch)
     logger = Logger(tmp_path, {"terminal": {}})
     logger.say("hello")

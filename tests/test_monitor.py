@@ -319,7 +319,9 @@ def test_vector_early_reset(tmp_path: Path) -> None:
     env = Monitor(lanes(AutoresetMode.DISABLED), tmp_path, False)
     env.reset()
     env.step(np.zeros(2, np.int64))
-    env.reset(options={"reset_mask": np.array([False, True])})
+    options = {"reset_mask": np.array([False, True])}
+    env.reset(options=options)
+    assert options.keys() == {"reset_mask"}  # engines take it out of what they are given
     assert [(e["env_index"], e["length"], e["aborted"]) for e in results(tmp_path)["episodes"]] == [
         (1, 1, True)
     ]

@@ -98,6 +98,15 @@ def test_resume_continues_numbers_and_never_reuses_names(tmp_path: Path) -> None
     assert Recorder(tmp_path, resume=True, mode="evaluation").next_episode == 0  # modes count apart
 
 
+def test_names_of_an_old_record_are_not_reused(tmp_path: Path) -> None:
+    number = int(Recorder(tmp_path / "a", uid="q").infix.split(".")[0])
+    old = {"stats": "none", "videos": [], "env_info": {"env_id": None}}
+    folder = tmp_path / "b"
+    folder.mkdir()
+    (folder / f"openaigym.manifest.{number + 1}.q.manifest.json").write_text(json.dumps(old))
+    assert Recorder(folder, uid="q", resume=True).infix == f"{number + 2}.q"
+
+
 # Records
 
 
@@ -206,6 +215,7 @@ def test_load_state_dict_brings_the_directory_back(tmp_path: Path, crashes: int)
     on_disk = {name for name in names(tmp_path) if name.endswith((".mp4", ".part"))}
     assert on_disk == {Path(video).name for video, _ in found["videos"]}
     assert "mine.txt" in names(tmp_path)
+    assert len(list(tmp_path.glob("*.jsonl"))) == len(found["manifests"])
 
 
 def test_a_recorder_can_go_back_itself(tmp_path: Path) -> None:
@@ -268,6 +278,7 @@ for _ in range(2):
                 env.step(1)
         env.close()
         before.close()  # not this process's own: nothing may happen
+        assert before.recorder.infix + ".stats" not in " ".join(os.listdir(sys.argv[1]))
         sys.exit(0)
     children.append(child)
 for child in children:
@@ -375,6 +386,12 @@ def test_environments_are_not_mixed(tmp_path: Path) -> None:
 def test_nothing_to_read(tmp_path: Path) -> None:
     assert load_results(tmp_path) is None
     assert load_results(tmp_path / "missing") is None
+
+
+def test_a_filmed_number_is_taken_even_without_a_record(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    recorder.film(4).abort()
+    assert recorder.next_episode == 5
 
 
 def test_a_moved_directory_still_reads(tmp_path: Path) -> None:

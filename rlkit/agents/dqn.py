@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from rlkit.nets.blocks import mlp
 from rlkit.nets.encoders import Encoder
 from rlkit.nets.flat import Flat
 from rlkit.nets.heads import QHead
+from rlkit.nets.host import MAX_ROWS, host_forward
 from rlkit.schedules import Every, schedule
 from rlkit.seeding import derive, generator
 from rlkit.spaces import ActionSpec, ObsSpec
@@ -90,6 +92,9 @@ class DQN:
         mode = pick_mode(setup.accel.mode, device)
         self._gradient = gradient(self._loss, self.online, mode)
         self._update = capture(self._update_eager, mode, device)
+        network = self.online
+        plain = network.encoder.plain == "obs"
+        self._host_q = host_forward(network.body, network.head) if plain else None
 
     @staticmethod
     def serves(action: ActionSpec, obs: ObsSpec) -> str | None:
@@ -108,15 +113,20 @@ class DQN:
     @torch.no_grad()
     def act(self, obs: Tree, now: int, lanes: slice = ALL) -> Decision:
         n = next(iter(obs.values())).shape[0]
-        draw = torch.rand(2, n, generator=self._explore)  # on the host: no kernel for so few numbers
+        draw = torch.rand(2, n, generator=self._explore).numpy()  # on the host: no kernel for so few numbers
         explore = draw[0] < self._epsilon(now)  # [N]
-        random = (draw[1] * self.setup.action.n).long()  # [N]
+        random = (draw[1].astype(np.float64) * self.setup.action.n).astype(np.int64)  # [N]
         if explore.all():
-            return Decision(random[:, None].to(self.setup.device))
-        greedy = self.online(obs).argmax(1)  # [N]
-        if greedy.is_cuda:
-            explore, random = explore.to(greedy.device), random.to(greedy.device)
-        return Decision(torch.where(explore, random, greedy)[:, None])
+            return Decision(torch.from_numpy(random[:, None]).to(self.setup.device))
+        if self._host_q is not None and n <= MAX_ROWS:
+            greedy = self._host_q(obs["obs"].numpy()).argmax(1)
+            return Decision(torch.from_numpy(np.where(explore, random, greedy)[:, None]))
+        action = self.online(obs).argmax(1)  # [N]
+        chosen = torch.where(self._to(explore), self._to(random), action)
+        return Decision(chosen[:, None])
+
+    def _to(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self.setup.device, non_blocking=True)
 
     def observe(self, obs: Tree, decision: Decision, step: TimeStep) -> None:
         self.replay.add(obs, step)

@@ -248,8 +248,7 @@ class PPO:
         """[T, N] rewards in units of the running deviation of the discounted return."""
         rollout, norm = self.rollout, self.return_norm
         assert norm is not None
-        for t in range(rollout.horizon):
-            norm.update(rollout.reward[t], rollout.terminated[t] | rollout.truncated[t], rollout.valid[t])
+        norm.update(rollout.reward, rollout.terminated | rollout.truncated, rollout.valid)
         return norm.scale(rollout.reward)
 
     # ------------------------------------------------------------------ state

@@ -103,9 +103,10 @@ def _arguments(wrapper: Any) -> list[inspect.Parameter]:
 
 def _check_env(name: str) -> None:
     """An unknown environment ends here; `module:Id` was written by the user, so the module is imported."""
-    module, colon, _ = name.partition(":")
+    module, colon, rest = name.partition(":")
     if colon:
         import_here(module)
+        name = rest  # registered by the module under this name
     from rlkit.envs.factory import check_id
 
     try:

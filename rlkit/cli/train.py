@@ -59,6 +59,7 @@ class Jobs:
     pid: int = field(default_factory=os.getpid)
     done: list[Job] = field(default_factory=list)
     skipped: int = 0
+    root: str = "runs"
 
     def one(self, composed: DictConfig) -> float | None:
         """Check, train, remember. Returns the score, which sweepers optimise."""
@@ -92,7 +93,10 @@ class Jobs:
 
         if len(self.done) == 1 and self.done[0].folder is None:
             error = self.done[0].error
-            return report(error) if error is not None else 0
+            code = report(error) if error is not None else 0
+            if code == 1 and (log := _log_of_this_process(self.root)):
+                print(f"rlkit: the log is {log}", file=sys.stderr)
+            return code
         failed = [job for job in self.done if job.error is not None and not isinstance(job.error, Preempted)]
         print(f"{len(self.done) - len(failed) - self.preempted} of {len(self.done) + self.skipped} jobs done")
         if self.preempted:
@@ -105,6 +109,7 @@ class Jobs:
         except Exception as error:
             known = explain(error, words)
             raise error if known is None else known from error
+        self.root = config.run.root
         from rlkit import session
 
         return session.train(config, overrides=words, command=self.command, folder=folder)
@@ -199,6 +204,18 @@ def _config_dirs(arguments: Sequence[str]) -> list[Path]:
 def _words(overrides: ListConfig) -> list[str]:
     """As written: ${…} inside an override is not resolved here."""
     return [str(word) for word in OmegaConf.to_container(overrides, resolve=False)]
+
+
+def _log_of_this_process(root: str) -> Path | None:
+    """The log of the run that crashed just now; None if it crashed before it had a folder."""
+    from rlkit import runs
+
+    try:
+        run = runs.Run(runs.find_run("latest", root=root))
+    except UserError:
+        return None
+    log = run.path / "train.log"
+    return log if run.info.get("pid") == os.getpid() and log.exists() else None
 
 
 def _tell(number: int, job: Job) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 
 import gymnasium as gym
 import torch
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 
 from rlkit import registry
 from rlkit.config import EnvConfig
+from rlkit.envs.lanes import Lanes
 from rlkit.envs.vector import VectorEnvs
 from rlkit.envs.wrappers import RawReturn
 from rlkit.errors import UserError
@@ -114,14 +115,12 @@ def check_id(name: str) -> None:
     """Refuse an unknown environment, naming the nearest; `module:Id` imports the module first."""
     if name in registry.envs:
         return
+    module, _, bare = name.rpartition(":")
+    if module:
+        registry.import_here(module)
     try:
-        gym.spec(name)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"env.id={name}: there is no module {error.name!r} to import; is it installed?"
-        ) from error
+        gym.spec(bare)
     except gym.error.Error as error:
-        bare = name.split(":")[-1]
         known = [*gym.registry, *registry.envs.names()]
         near = difflib.get_close_matches(bare, known, n=3, cutoff=0.5)
         hint = (
@@ -150,7 +149,7 @@ def make_venv(maker: EnvMaker, num_envs: int, engine: str) -> VectorEnv:
     fns = [maker] * num_envs
     if engine == "async":
         return AsyncVectorEnv(fns, shared_memory=True, copy=False, autoreset_mode=AutoresetMode.DISABLED)
-    return SyncVectorEnv(fns, copy=False, autoreset_mode=AutoresetMode.DISABLED)
+    return Lanes(fns)
 
 
 def make_envs(

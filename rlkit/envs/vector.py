@@ -20,7 +20,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 
 from rlkit.errors import NumbersBroke
 from rlkit.seeding import episode_seed
-from rlkit.spaces import ActionSpec, ObsSpec, tree_equal
+from rlkit.spaces import ActionSpec, ObsSpec, tree_equal, tree_to
 from rlkit.types import ALL, Decision, Episode, State, TimeStep, Tree
 
 _PRUNE = 4_096  # vector steps of action history that may be dead before they are dropped
@@ -51,6 +51,7 @@ class VectorEnvs:
         self.resume_inexact: str | None = None  # what load_state_dict could not continue exactly
         self._venv, self._seed, self._stream = venv, seed, stream
         self._device = torch.device(device)
+        self._host = self._device.type == "cpu"
         self._with_actions = frozenset(with_actions)
         self._yes = torch.ones(self.num_envs, dtype=torch.bool, device=self._device)
         self._no = torch.zeros(self.num_envs, dtype=torch.bool, device=self._device)
@@ -119,7 +120,9 @@ class VectorEnvs:
         self._returns += reward
         self._now += count
         action = self._executed(info) if info and "action_executed" in info else self._action
-        rewards = torch.from_numpy(np.asarray(reward, dtype=np.float32)).to(self._device)
+        rewards = torch.from_numpy(reward.astype(np.float32))
+        if not self._host:
+            rewards = rewards.to(self._device)
 
         ended = terminated | truncated
         if not (self._any_idle or ended.any()):
@@ -251,20 +254,23 @@ class VectorEnvs:
     # ------------------------------------------------------------------ guards and conversion
 
     def _tensors(self, raw_obs: Any) -> Tree:
-        obs = self.obs_spec.to_tensors(raw_obs, self._device)
+        obs = self.obs_spec.to_tensors(raw_obs)
         for name, leaf in obs.items():
-            # One reduction is the cheapest test; only when it fails is it worth finding out where.
-            if leaf.is_floating_point() and not leaf.is_cuda and not math.isfinite(float(leaf.sum())):
+            if not leaf.is_floating_point():
+                continue
+            # One product is the cheapest test; only when it fails is it worth finding out where.
+            flat = leaf.numpy().reshape(-1)
+            if not math.isfinite(flat @ flat):
                 bad = (~torch.isfinite(leaf).flatten(1).all(1)).nonzero().flatten().tolist()
                 if bad:
                     raise NumbersBroke(
                         f"the environment returned a non-finite observation ({name}) in lane {bad[0]} "
                         f"at step {self._now}"
                     )
-        return obs
+        return obs if self._host else tree_to(obs, self._device)
 
     def _check_reward(self, reward: np.ndarray) -> None:
-        if not math.isfinite(float(reward.sum())):
+        if not math.isfinite(reward @ reward):
             bad = np.flatnonzero(~np.isfinite(reward))
             if len(bad):
                 raise NumbersBroke(

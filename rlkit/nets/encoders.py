@@ -39,13 +39,13 @@ class Encoder(nn.Module):
         self.encoders = nn.ModuleList(module for module, _ in encoders)
         self.norm = norm
         plain = len(leaves) == 1 and isinstance(encoders[0][0], nn.Identity)
-        self._plain = leaves[0].name if plain else None
+        self.plain = leaves[0].name if plain else None  # the leaf that passes unchanged
 
     def forward(self, tree: dict[str, Tensor]) -> Tensor:
         if self.norm is not None:
             tree = self.norm(tree)
-        if self._plain is not None:
-            return tree[self._plain]
+        if self.plain is not None:
+            return tree[self.plain]
         features = [one(tree[name]) for name, one in zip(self.names, self.encoders, strict=True)]
         return features[0] if len(features) == 1 else torch.cat(features, dim=1)  # [B, F]
 

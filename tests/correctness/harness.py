@@ -1,0 +1,128 @@
+"""Learning on a probe in a few seconds: the trainer's loop without its files, and what was learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from rlkit.agents.dqn import DQN, DQNConfig
+from rlkit.agents.ppo import PPO, PPOConfig
+from rlkit.agents.random import RandomAgent, RandomConfig
+from rlkit.config import AccelConfig, NetConfig
+from rlkit.envs.vector import VectorEnvs
+from rlkit.types import AgentSetup, Decision, Metrics
+
+Config = DQNConfig | PPOConfig | RandomConfig
+Make = Callable[[], gym.Env]
+
+GAMMA = 0.9
+NET = NetConfig(hidden=[32])
+MODES = tuple(AutoresetMode)
+AGENTS = {"dqn": DQN, "ppo": PPO, "random": RandomAgent}
+
+
+@dataclass
+class Lab:
+    """An agent in its lanes, and how many decisions it has taken."""
+
+    agent: DQN | PPO | RandomAgent
+    envs: VectorEnvs
+    now: int = 0
+
+
+def dqn(n_step: int = 1) -> DQNConfig:
+    """Fast on tables of a few states."""
+    return DQNConfig(
+        lr=5e-3, batch_size=64, buffer_size=2_000, learning_starts=200, train_every=2, gamma=GAMMA,
+        n_step=n_step, target_every=0, target_tau=0.1, epsilon_end=0.2, epsilon_steps=1_000,
+    )  # fmt: skip
+
+
+def ppo() -> PPOConfig:
+    """Fast on tables of a few states."""
+    return PPOConfig(
+        lr=1e-2, horizon=32, minibatch_size=64, epochs=8, gamma=GAMMA, entropy_coef=0.0, max_grad_norm=10.0
+    )
+
+
+def lab(
+    make: Make,
+    config: Config,
+    *,
+    steps: int = 1_000,
+    lanes: int = 4,
+    mode: AutoresetMode = AutoresetMode.DISABLED,
+    seed: int = 0,
+    net: NetConfig = NET,
+) -> Lab:
+    """Lanes of an environment and an agent with this configuration; nothing has happened yet."""
+    envs = VectorEnvs(SyncVectorEnv([make] * lanes, autoreset_mode=mode), seed=seed)
+    setup = AgentSetup(
+        envs.obs_spec, envs.action_spec, lanes, steps, torch.device("cpu"), seed, net, AccelConfig(mode="eager")
+    )
+    envs.reset()
+    return Lab(AGENTS[config.name](config, setup), envs)  # type: ignore[arg-type]
+
+
+def advance(place: Lab, until: int) -> list[Metrics]:
+    """The trainer's loop up to step `until`; returns what `learn` returned."""
+    agent, envs, found = place.agent, place.envs, []
+    obs = envs.obs
+    while place.now < until:
+        decision = agent.act(obs, place.now)
+        envs.send(decision)
+        step = envs.recv()
+        agent.observe(obs, decision, step)
+        obs = step.obs
+        place.now += step.count
+        metrics = agent.learn(place.now)
+        if metrics is not None:
+            found.append(metrics)
+    return found
+
+
+def train(
+    make: Make, config: Config, steps: int, *, lanes: int = 4, mode: AutoresetMode = AutoresetMode.DISABLED,
+    seed: int = 0, net: NetConfig = NET,
+) -> DQN | PPO:  # fmt: skip
+    """An agent that has learnt for `steps` decisions."""
+    place = lab(make, config, steps=steps, lanes=lanes, mode=mode, seed=seed, net=net)
+    advance(place, steps)
+    place.envs.close()
+    assert isinstance(place.agent, DQN | PPO)
+    return place.agent
+
+
+def value(agent: DQN | PPO, x: float) -> float:
+    """What the agent thinks that the observation [x] is worth."""
+    obs = {"obs": torch.tensor([[x]])}
+    with torch.no_grad():
+        found = agent.online(obs).amax(1) if isinstance(agent, DQN) else agent.network.value(obs)
+    return float(found)
+
+
+def check_values(agent: DQN | PPO, expected: Mapping[float, float], tolerance: float) -> None:
+    """AssertionError where a learnt value is further than `tolerance` from the known one."""
+    found = {x: value(agent, x) for x in expected}
+    far = {x: (v, expected[x]) for x, v in found.items() if not abs(v - expected[x]) <= tolerance}
+    assert not far, f"observation: (learnt, true) = {far}"
+
+
+def greedy_reward(agent: DQN | PPO | RandomAgent, make: Make, seed: int = 1, steps: int = 100) -> float:
+    """Mean reward per step of the greedy policy on fresh episodes."""
+    lanes = 4
+    envs = VectorEnvs(SyncVectorEnv([make] * lanes, autoreset_mode=AutoresetMode.DISABLED), seed=seed)
+    actor, step = agent.actor(), envs.reset()
+    first, rewards = torch.ones(lanes, dtype=torch.bool), []
+    for _ in range(steps):
+        envs.send(Decision(actor(step.obs, first)))
+        step = envs.recv()
+        first = step.terminated | step.truncated
+        rewards.append(step.reward.numpy())
+    envs.close()
+    return float(np.mean(rewards))
