@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -61,10 +62,26 @@ def prepare(config: AccelConfig, images: bool) -> int:
 def capture(function: Function, mode: str, device: torch.device) -> Function:
     """`function` of tensors, run the way `mode` says. It may not draw random numbers or read a tensor."""
     if mode == "compile":
-        return torch.compile(function, dynamic=False)
+        # What the function closes over is fixed when an agent is built: only its inputs need guards.
+        options: dict[str, Any] = {"guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe}
+        return torch.compile(_with_own_code(function), dynamic=False, fullgraph=True, options=options)
     if mode == "cudagraph":
         return CudaGraph(function)
     return function
+
+
+def _with_own_code(function: Function) -> Function:
+    """The function with a code object of its own.
+
+    torch.compile files what it made under the code object, which all agents of a class share; the guards
+    that would tell their configurations apart are off.
+    """
+    plain = getattr(function, "__func__", function)
+    copy = FunctionType(
+        plain.__code__.replace(), plain.__globals__, plain.__name__, plain.__defaults__, plain.__closure__
+    )
+    copy.__kwdefaults__ = plain.__kwdefaults__
+    return copy if plain is function else MethodType(copy, function.__self__)  # type: ignore[attr-defined]
 
 
 class CudaGraph:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rlkit.checkpoint import Checkpoints
-from rlkit.segments import Segments
+from rlkit.segments import Segments, select
 
 Result = tuple[bool, str]  # equal?, and what was compared or where the first difference is
 
@@ -98,10 +98,7 @@ def _stores(name: str, a: tuple[Segments, Any], b: tuple[Segments, Any]) -> str 
             while held[side][1] <= position:
                 held[side] = next(pieces[side])
         stop = min(held[0][1], held[1][1], total)
-        parts = [
-            {key: rows[position - start : stop - start] for key, rows in content.items()}
-            for start, _, content in held
-        ]
+        parts = [select(content, start, position, stop) for start, _, content in held]
         found = _tree(parts[0], parts[1], f"rows {position:,} to {stop:,} of {name}")
         if found:
             return found

@@ -8,7 +8,7 @@ the two equal. `check` turns a composed mapping into these dataclasses or raises
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -233,8 +233,7 @@ def require_trusted(config: RunConfig, plugins: Sequence[str] = ()) -> None:
     Gymnasium imports the part before the colon of `module:Id`, also where such an id is an argument of
     another environment.
     """
-    ids = [config.env.id, *(value for value in flatten(config.env.kwargs).values() if isinstance(value, str))]
-    for name in ids:
+    for name in [config.env.id, *_texts(config.env.kwargs)]:
         found = re.fullmatch(r"([A-Za-z_][\w.]*):.+", name)
         if found and found[1] not in plugins:
             module = found[1]
@@ -242,6 +241,15 @@ def require_trusted(config: RunConfig, plugins: Sequence[str] = ()) -> None:
                 f"the run's environment {name} imports the module {module}; "
                 f"if you trust it, add plugins=[{module}]."
             )
+
+
+def _texts(data: Any) -> Iterator[str]:
+    """Every text in a nest of mappings and lists, the keys of mappings left out."""
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, Mapping | list):
+        for value in data.values() if isinstance(data, Mapping) else data:
+            yield from _texts(value)
 
 
 def _targets(data: Any, path: str = "") -> str | None:

@@ -23,6 +23,7 @@ from rlkit.files import replace_file, replace_link, write_file
 from rlkit.lock import LOCK, Lock
 
 ENDS = ("done", "stopped", "failed", "preempted")
+UNBORN = ("config.yaml", "git.diff")  # all that there is, if the process died before run.json was there
 DIFF_LIMIT = 1 << 20  # bytes; a larger difference is data, not code
 PACKAGES = {"rlkit": "rlkit-lab", "torch": "torch", "gymnasium": "gymnasium", "numpy": "numpy",
             "hydra": "hydra-core"}  # fmt: skip
@@ -250,7 +251,9 @@ def _clean(group: str) -> str:
 def _refuse_used(path: Path) -> None:
     if not path.is_dir():
         raise UserError(f"{path} is not a folder; choose another run.dir")
-    if any(entry.name != LOCK for entry in path.iterdir()):
+    names = {entry.name for entry in path.iterdir()}
+    unborn = {name for name in names if name in UNBORN or name.startswith(".tmp-run.json")}
+    if names - ({LOCK} | unborn if LOCK in names else set()):
         raise UserError(
             f"{path} exists and is not empty: continue it with resume={path} or choose another run.dir"
         )

@@ -62,7 +62,7 @@ class Segments:
         for segment in _covering(name, saved):
             rows = decode(read(self.folder, segment["file"], segment), segment["file"])
             start = max(segment["start"], saved["oldest"])
-            yield start, segment["stop"], {key: rows[key][start - segment["start"] :] for key in rows}
+            yield start, segment["stop"], select(rows, segment["start"], start, segment["stop"])
 
     def verify(self, saved: Mapping[str, Any]) -> None:
         """Raise Damaged where a file is missing, cut or changed, or rows are missing between two."""
@@ -93,6 +93,20 @@ class Segments:
             written.append({"file": path.name, "start": first, "stop": last, **fingerprint(data)})
         sync_folder(self.folder)
         return written
+
+
+def select(rows: Mapping[str, Tensor], begin: int, first: int, last: int) -> dict[str, Tensor]:
+    """Rows [first, last) of columns that begin at row `begin`; `#GROUP/…` columns hold some rows only."""
+    masks = {
+        key.partition("/")[0]: (numbers >= first) & (numbers < last)
+        for key, numbers in rows.items()
+        if key.startswith("#") and key.partition("/")[2] == "row"
+    }
+    every = slice(first - begin, last - begin)
+    return {
+        key: column[masks[key.partition("/")[0]] if key.startswith("#") else every]
+        for key, column in rows.items()
+    }
 
 
 def compact(tensor: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from rlkit.config import RunConfig, load_run_config, require_trusted, to_dict, t
 from rlkit.envs.factory import EnvInfo, EnvMaker, choose_engine, make_envs, probe
 from rlkit.errors import NumbersBroke, Preempted, UserError
 from rlkit.evaluator import Evaluator
+from rlkit.files import replace_file
 from rlkit.filming import RunMonitor
 from rlkit.logger import Logger, check_sinks
 from rlkit.memory.budget import refuse_if_too_large
@@ -62,12 +63,12 @@ def train(
     """
     continued = find_resumable(config, overrides)
     if continued is not None:
-        over = _already_over(continued, config)
-        if over is not None:
-            return over
         stored = load_run_config(continued, config.plugins)
         require_trusted(stored, config.plugins)
         config = merged(config, stored, overrides, continued)
+        over = _already_over(continued, config)
+        if over is not None:
+            return over
     plan = make_plan(config)
     words = list(command or ["rlkit", "train", *overrides])
     if continued is None:
@@ -76,6 +77,7 @@ def train(
     else:
         run_dir = RunFolder.open(continued)
         run_dir.restart(words)
+        replace_file(run_dir.config, to_yaml(config).encode(), sync=True)  # total_steps may have grown
     try:
         return _run(plan, run_dir, resumed=continued is not None)
     finally:
@@ -84,14 +86,17 @@ def train(
 
 def _already_over(folder: Path, config: RunConfig) -> Run | None:
     """A run that has nothing left to do: `auto` returns it, an explicit resume says how to go on."""
-    run = Run(folder)
-    if run.status not in ("done", "stopped") or run.info["steps"] < config.trainer.total_steps:
+    run, goal = Run(folder), config.trainer.stop_at_return
+    reached = goal is not None and run.score is not None and run.score >= goal
+    whole = run.info["steps"] >= config.trainer.total_steps
+    if not (run.status == "done" and whole) and not (run.status == "stopped" and (whole or reached)):
         return None
     if config.resume == "auto":
         log.info("%s is %s already", folder, run.status)
         return run
     raise UserError(
         f"{folder} is {run.status} at step {run.info['steps']}; to go on, raise trainer.total_steps"
+        + (" or trainer.stop_at_return" if reached else "")
     )
 
 
@@ -136,26 +141,30 @@ def _run(plan: Plan, folder: RunFolder, resumed: bool) -> Run:
     parts: list[Any] = [logger]
     trainer: Trainer | None = None
     try:
-        threads = prepare(config.accel, any(is_image(leaf) for leaf in plan.info.obs.leaves))
-        trainer = build(plan, folder, logger, checkpoints, resumed, parts)
-        folder.write(device=str(plan.setup.device), threads=threads)
-        if resumed:
-            _restore(plan, trainer, checkpoints, folder)
-        else:
-            _introduce(plan, folder, logger)
-        with _signals(trainer):
+        with _signals() as asked:
+            threads = prepare(config.accel, any(is_image(leaf) for leaf in plan.info.obs.leaves))
+            trainer = build(plan, folder, logger, checkpoints, resumed, parts)
+            folder.write(device=str(plan.setup.device), threads=threads)
+            if resumed:
+                _restore(plan, trainer, checkpoints, folder)
+            else:
+                _introduce(plan, folder, logger)
+            asked.trainer = trainer
             status = trainer.fit()
-        if status == "preempted":
-            folder.end("preempted", **trainer.summary())
-            raise Preempted(f"stopped at step {trainer.now}, saved; continue with resume={folder.path}")
-        tested = test(plan, trainer, checkpoints)
-        folder.end(status, **trainer.summary(), **tested)
+            asked.trainer = None
+            if status == "preempted":
+                raise KeyboardInterrupt
+            tested = test(plan, trainer, checkpoints)
+            folder.end(status, **trainer.summary(), **tested)
         _conclude(plan, trainer, folder, tested)
         return Run(folder.path)
-    except Preempted:
-        raise
+    except KeyboardInterrupt:
+        raise _preempted(folder, trainer, checkpoints) from None
     except BaseException as error:
-        raise _failed(error, folder, trainer, checkpoints) from error
+        failure = _failed(error, folder, trainer, checkpoints)
+        if failure is error:
+            raise
+        raise failure from error
     finally:
         for part in reversed(parts):
             with contextlib.suppress(OSError):
@@ -220,8 +229,9 @@ def test(plan: Plan, trainer: Trainer, checkpoints: Checkpoints) -> dict[str, An
     if trainer.best is not None:
         agent.load_state_dict(checkpoints.load("best").state["agent"], policy_only=True)
     score, played = _evaluator(plan, "test", episodes)(agent.actor())
-    if trainer.monitor and plan.config.monitor.eval_video != "none":
-        trainer.monitor.evaluation(played, 0, trainer.now, always=True, kind="test")
+    if trainer.monitor:
+        film = plan.config.monitor.eval_video != "none"
+        trainer.monitor.evaluation(played, 0, trainer.now, always=film, kind="test")
     threshold = plan.info.threshold
     return {
         "test_mean": score.mean,
@@ -247,10 +257,21 @@ def _failed(
             **facts,
         )
     if isinstance(error, NumbersBroke):
-        return NumbersBroke(f"{error}; {where}")
-    if isinstance(error, OSError):
-        return OSError(error.errno, f"{error.strerror}; {where}", error.filename)
+        first = trainer.broken() if trainer else None  # a broken network makes the environment return NaN too
+        cause = f" (the agent broke first: its {first} is not finite)" if first else ""
+        return NumbersBroke(f"{error}{cause}; {where}")
+    if isinstance(error, OSError) and error.strerror:
+        error.strerror += f"; {where}"
     return error
+
+
+def _preempted(folder: RunFolder, trainer: Trainer | None, checkpoints: Checkpoints) -> Preempted:
+    """Write that the run was asked to stop, and say where it can go on."""
+    steps = checkpoints.steps()
+    reached = trainer.now if trainer else folder.info["steps"]
+    saved = f"saved at step {steps[-1]:,}" if steps else "nothing saved yet"
+    folder.end("preempted", **(trainer.summary() if trainer else {}))
+    return Preempted(f"stopped at step {reached:,}, {saved}; continue with resume={folder.path}")
 
 
 def _newest_good(checkpoints: Checkpoints) -> Path | None:
@@ -261,21 +282,31 @@ def _newest_good(checkpoints: Checkpoints) -> Path | None:
     return None
 
 
+@dataclass
+class _Asked:
+    """Who is told when the process is asked to stop: the trainer while it trains, else nobody."""
+
+    trainer: Trainer | None = None
+
+
 @contextlib.contextmanager
-def _signals(trainer: Trainer) -> Iterator[None]:
-    """SIGTERM and SIGINT: finish the step, save, end as preempted. A second one interrupts at once."""
+def _signals() -> Iterator[_Asked]:
+    """SIGTERM and SIGINT: finish the step, save, end as preempted. Outside of training, where everything
+    is saved already, and at a second signal: KeyboardInterrupt, at once.
+    """
+    asked = _Asked()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield asked
         return
 
     def ask(number: int, frame: Any) -> None:
-        if trainer.stop:
+        if asked.trainer is None or asked.trainer.stop:
             raise KeyboardInterrupt
-        trainer.stop = True
+        asked.trainer.stop = True
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

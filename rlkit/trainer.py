@@ -62,7 +62,7 @@ class Trainer:
         """Train to the end; returns how it ended: done, stopped (a condition was met) or preempted."""
         agent, envs, clock = self.agent, self.envs, time.perf_counter
         obs = self._obs if self._obs is not None else envs.reset().obs
-        total, spent, ended = self.config.total_steps, self._spent, False
+        total, spent, ended = self.config.total_steps, self._spent, self._satisfied()
         self._lap, self._lap_step = clock(), self.now
         while self.now < total and not ended and not self.stop:
             start = clock()
@@ -114,6 +114,7 @@ class Trainer:
         """Score the greedy policy, keep it if it is the best; True when training may stop."""
         if self.evaluator is None or self._evaluated_at == self.now:
             return False
+        state = self._healthy(self.agent.state_dict())
         score, episodes = self.evaluator(self.agent.actor())
         self._evaluated_at = self.now
         self.logger.add({
@@ -131,11 +132,13 @@ class Trainer:
         if self.best is None or score.mean >= self.best:
             self.best, self.best_step = score.mean, self.now
             if self.checkpoints:
-                self.checkpoints.save(
-                    self.now, {"agent": self.agent.state_dict(), "score": score.mean}, kind="best"
-                )
+                self.checkpoints.save(self.now, {"agent": state, "score": score.mean}, kind="best")
+        return self._satisfied()
+
+    def _satisfied(self) -> bool:
+        """The best evaluation so far, of earlier processes too, reaches what was asked for."""
         goal = self.config.stop_at_return
-        return goal is not None and score.mean >= goal
+        return goal is not None and self.best is not None and self.best >= goal
 
     def _log(self) -> None:
         clock = time.perf_counter()
@@ -174,12 +177,20 @@ class Trainer:
         if self.checkpoints is None:
             return
         state = self.state_dict()
-        broken = _not_finite(state["agent"])
-        if broken:
-            raise NumbersBroke(f"{broken} of the agent is not finite at step {self.now}")
+        self._healthy(state["agent"])
         stores: dict[str, RowStore] = getattr(self.agent, "stores", dict)()
         self.saved = self.checkpoints.save(self.now, state, stores)
         self._saved_at = self.now
+
+    def _healthy(self, state: State) -> State:
+        """The agent's state, if all its numbers are finite: a broken one is never saved nor evaluated."""
+        if _not_finite(state):
+            raise NumbersBroke(f"the agent is not finite at step {self.now}")
+        return state
+
+    def broken(self) -> str | None:
+        """The place of the first number in the agent's state that is not finite."""
+        return _not_finite(self.agent.state_dict())
 
     # ------------------------------------------------------------------ state
 

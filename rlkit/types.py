@@ -127,7 +127,10 @@ class RowStore(Protocol):
     def oldest(self) -> int: ...  # first row still alive
     @property
     def total(self) -> int: ...  # one past the newest row
-    def read_rows(self, start: int, stop: int) -> dict[str, Tensor]: ...
+    def read_rows(self, start: int, stop: int) -> dict[str, Tensor]:
+        """Columns of stop − start rows. `#GROUP/…` belong to some rows only, which `#GROUP/row` numbers."""
+        ...
+
     def write_rows(self, start: int, rows: dict[str, Tensor]) -> None: ...
 
 

@@ -17,7 +17,7 @@ from rlkit.config import NetConfig, key
 from rlkit.memory.replay import Replay
 from rlkit.nets.blocks import mlp
 from rlkit.nets.encoders import Encoder
-from rlkit.nets.flat import Flat
+from rlkit.nets.flat import Flat, FlatAdam
 from rlkit.nets.heads import QHead
 from rlkit.nets.host import MAX_ROWS, host_forward
 from rlkit.schedules import Every, schedule
@@ -77,10 +77,7 @@ class DQN:
         self._online, self._target = Flat(self.online), Flat(self.target)
         self._target.copy_from(self._online)
         self.target.requires_grad_(False)
-        cuda = device.type == "cuda"
-        self.optimizer = torch.optim.Adam(
-            [self._online.vector], lr=torch.tensor(config.lr, device=device), fused=True, capturable=cuda
-        )
+        self.optimizer = FlatAdam(self._online, config.lr)
         self.replay = Replay(
             setup.obs, setup.action, config.buffer_size, setup.lanes, device, config.n_step, config.gamma
         )
@@ -110,23 +107,28 @@ class DQN:
 
     # ------------------------------------------------------------------ the verbs
 
-    @torch.no_grad()
     def act(self, obs: Tree, now: int, lanes: slice = ALL) -> Decision:
         n = next(iter(obs.values())).shape[0]
         draw = torch.rand(2, n, generator=self._explore).numpy()  # on the host: no kernel for so few numbers
         explore = draw[0] < self._epsilon(now)  # [N]
-        random = (draw[1].astype(np.float64) * self.setup.action.n).astype(np.int64)  # [N]
-        if explore.all():
-            return Decision(torch.from_numpy(random[:, None]).to(self.setup.device))
+        exploring = np.count_nonzero(explore)
+        if exploring == n:
+            return Decision(self._to(self._random(draw[1])))
         if self._host_q is not None and n <= MAX_ROWS:
             greedy = self._host_q(obs["obs"].numpy()).argmax(1)
-            return Decision(torch.from_numpy(np.where(explore, random, greedy)[:, None]))
-        action = self.online(obs).argmax(1)  # [N]
-        chosen = torch.where(self._to(explore), self._to(random), action)
-        return Decision(chosen[:, None])
+            chosen = np.where(explore, self._random(draw[1]), greedy) if exploring else greedy
+            return Decision(torch.from_numpy(chosen)[:, None])
+        with torch.no_grad():
+            action = self.online(obs).argmax(1)[:, None]  # [N, 1]
+            if not exploring:
+                return Decision(action)
+            return Decision(torch.where(self._to(explore), self._to(self._random(draw[1])), action))
+
+    def _random(self, uniform: np.ndarray) -> np.ndarray:
+        return (uniform.astype(np.float64) * self.setup.action.n).astype(np.int64)  # [N]
 
     def _to(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(self.setup.device, non_blocking=True)
+        return torch.from_numpy(array)[:, None].to(self.setup.device, non_blocking=True)  # [N, 1]
 
     def observe(self, obs: Tree, decision: Decision, step: TimeStep) -> None:
         self.replay.add(obs, step)

@@ -17,8 +17,9 @@ from rlkit.distributions import Product
 from rlkit.memory.rollout import Rollout
 from rlkit.nets.blocks import mlp
 from rlkit.nets.encoders import Encoder
-from rlkit.nets.flat import Flat
+from rlkit.nets.flat import Flat, FlatAdam
 from rlkit.nets.heads import PolicyHead, ValueHead
+from rlkit.nets.host import MAX_ROWS, host_forward
 from rlkit.nets.normalizer import ReturnNorm, RunningNorm
 from rlkit.returns import explained_variance, gae
 from rlkit.schedules import schedule
@@ -100,9 +101,7 @@ class PPO:
         )
         self.distribution = Product(setup.action)
         self._flat = Flat(self.network)
-        cuda = device.type == "cuda"
-        lr = torch.tensor(config.lr, device=device)
-        self.optimizer = torch.optim.Adam([self._flat.vector], lr=lr, eps=1e-5, fused=True, capturable=cuda)
+        self.optimizer = FlatAdam(self._flat, config.lr, eps=1e-5)
         self.rollout = Rollout(setup.obs, setup.action, config.horizon, setup.lanes, (), device)
         self._noise = generator(setup.seed, "agent/act", device)
         self._shuffle = generator(setup.seed, "agent/shuffle", device)
@@ -113,6 +112,9 @@ class PPO:
         self._gradient = gradient(self._loss, self.network, mode)
         self._update = capture(self._update_eager, mode, device)
         self._evaluate = capture(self._evaluate_eager, mode, device)
+        network = self.network
+        plain = network.encoder.plain == "obs" and network.norm is None
+        self._host_policy = host_forward(network.actor, network.policy.linear) if plain else None
 
     @staticmethod
     def serves(action: ActionSpec, obs: ObsSpec) -> str | None:
@@ -125,7 +127,10 @@ class PPO:
     def act(self, obs: Tree, now: int, lanes: slice = ALL) -> Decision:
         n = next(iter(obs.values())).shape[0]
         noise = self.distribution.noise(n, self._noise, self.setup.device)
-        params = self.network.params(obs)
+        if self._host_policy is not None and n <= MAX_ROWS:
+            params = self.network.policy.join(torch.from_numpy(self._host_policy(obs["obs"].numpy())))
+        else:
+            params = self.network.params(obs)
         return Decision(self.distribution.sample(params, noise, mask=obs.get("action_mask")))
 
     def observe(self, obs: Tree, decision: Decision, step: TimeStep) -> None:
@@ -154,7 +159,7 @@ class PPO:
             config.gae_lambda,
         ).flatten()
         target = advantage + value
-        self.optimizer.param_groups[0]["lr"].fill_(self._lr(now))
+        self.optimizer.lr.fill_(self._lr(now))
         coefficients = torch.tensor([self._clip(now), self._entropy(now)], device=self.setup.device)
 
         totals = torch.zeros(len(METRICS), device=self.setup.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import signal
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from rlkit.errors import UserError
 from rlkit.spaces import ActionSpec, ObsSpec
 
 log = logging.getLogger("rlkit")
+
+_GRACE = 20  # seconds that a worker process outlives SIGTERM
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,30 @@ class EnvMaker:
                 return gym.wrappers.TimeLimit(env, limit) if limit else env
             return gym.make(made, disable_env_checker=not self.check, **arguments)
         return gym.make(self.config.id, disable_env_checker=not self.check, **arguments)
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """A maker for worker processes: Ctrl-C reaches the whole process group, and the trainer still needs them.
+
+    A worker ends when the trainer closes it, or when the trainer's end of the pipe is gone.
+    """
+
+    maker: EnvMaker
+    parent: int  # its process id: a vector environment also makes one environment there, to read its spaces
+
+    def __call__(self) -> gym.Env:
+        if os.getpid() != self.parent:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, _end_soon)
+        return self.maker()
+
+
+def _end_soon(number: int, frame: Any) -> None:
+    """SIGTERM may be for all processes of a job: leave the trainer time to save."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "alarm"):
+        signal.alarm(_GRACE)
 
 
 @dataclass(frozen=True)
@@ -146,10 +173,10 @@ def choose_engine(config: EnvConfig) -> str:
 
 def make_venv(maker: EnvMaker, num_envs: int, engine: str) -> VectorEnv:
     """A Gymnasium vector environment in DISABLED autoreset mode; observations are copied at our boundary."""
-    fns = [maker] * num_envs
     if engine == "async":
-        return AsyncVectorEnv(fns, shared_memory=True, copy=False, autoreset_mode=AutoresetMode.DISABLED)
-    return Lanes(fns)
+        workers = [_Worker(maker, os.getpid())] * num_envs
+        return AsyncVectorEnv(workers, shared_memory=True, copy=False, autoreset_mode=AutoresetMode.DISABLED)
+    return Lanes([maker] * num_envs)
 
 
 def make_envs(

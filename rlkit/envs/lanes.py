@@ -60,7 +60,8 @@ class Lanes(VectorEnv):
         """One step of every lane; flags and rewards are fresh arrays [N]."""
         infos: dict[str, Any] = {}
         rewards, terminated, truncated = self._rewards.copy(), self._terminated.copy(), self._truncated.copy()
-        for lane, action in enumerate(actions if self._whole_actions else iterate(self.action_space, actions)):
+        singles = actions if self._whole_actions else iterate(self.action_space, actions)
+        for lane, action in enumerate(singles):
             obs, rewards[lane], terminated[lane], truncated[lane], info = self.envs[lane].step(action)
             self._keep(lane, obs)
             if info:

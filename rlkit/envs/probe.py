@@ -41,7 +41,7 @@ class Constant(gym.Env):
 
 
 class Sign(gym.Env):
-    """One step, observation ±1 at random, reward = observation. V(x) = x: does the value see the observation?"""
+    """One step, observation ±1 at random, reward = observation. V(x) = x: does the value see it?"""
 
     observation_space = _line(-1.0, 1.0)
     action_space = spaces.Discrete(2)
@@ -192,7 +192,7 @@ class Clock(gym.Env):
 
 
 class CutChain(gym.Env):
-    """A (0) → B (1) → B → …: reward 0 in A, 1 in B, cut off by the clock in B after one to three steps.
+    """A (0) → B (1) → B → …: reward 0 in A, 1 in B, cut off by the clock in B after one, two or three steps.
 
     V(B) = 1 / (1 − gamma), V(A) = gamma · V(B). The final observation B is worth more than A, from which the
     next episode begins and from which a one-step episode was cut: bootstrapping from either is seen.
@@ -203,7 +203,7 @@ class CutChain(gym.Env):
 
     def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Obs, Info]:
         super().reset(seed=seed)
-        self._left = int(self.np_random.integers(1, 4))
+        self._left = int(self.np_random.choice([1, 1, 2, 3]))
         self._in_b = False
         return _point(0.0), {}
 

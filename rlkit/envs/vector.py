@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 
@@ -83,7 +84,7 @@ class VectorEnvs:
         self._clear()
         chosen = [self._own_seed(lane) for lane in range(self.num_envs)] if seeds is None else list(seeds)
         obs, _ = self._venv.reset(seed=[max(s, 0) for s in chosen])
-        self._seeds = list(chosen)
+        self._seeds = [s if s >= 0 else None for s in chosen]
         self._idle[:] = [s < 0 for s in chosen]
         self._any_idle = bool(self._idle.any())
         self.obs = self._tensors(obs)
@@ -97,7 +98,7 @@ class VectorEnvs:
         """Hand over the actions [N, A]; an asynchronous engine starts working on them."""
         self._action = self.action_spec.clip(decision.action)
         asked = (self._action.cpu() if self._action.is_cuda else self._action).numpy()
-        self._history.append(asked)
+        self._history.append(asked.copy())  # whoever asked may write into its buffer again
         self._next_seeds = None if decision.seeds is None else decision.seeds.tolist()
         self._engine_action = self.action_spec.to_env(asked)
         if self._asynchronous:
@@ -119,16 +120,16 @@ class VectorEnvs:
             self._lengths += busy
         self._returns += reward
         self._now += count
-        action = self._executed(info) if info and "action_executed" in info else self._action
+        action = self._executed(info) if info else self._action
         rewards = torch.from_numpy(reward.astype(np.float32))
         if not self._host:
             rewards = rewards.to(self._device)
 
-        ended = terminated | truncated
-        if not (self._any_idle or ended.any()):
+        if not (self._any_idle or np.count_nonzero(terminated) or np.count_nonzero(truncated)):
             self.obs = reached
             return TimeStep(reached, action, rewards, self._no, self._no, reached, valid, count)
 
+        ended = terminated | truncated
         ended_lanes = np.flatnonzero(ended).tolist()
         for lane in ended_lanes:
             self._finish(lane, bool(terminated[lane]), bool(truncated[lane]), info)
@@ -186,7 +187,10 @@ class VectorEnvs:
             begin = int(self._begin[lane]) - self._dropped
             actions = np.stack([row[lane] for row in self._history[begin:]])
         seen = float(self._returns[lane])
-        raw = float(info["raw_return"][lane]) if "raw_return" in info else seen
+        raw = seen
+        for part in self._infos(info):
+            if "raw_return" in part and part["_raw_return"][lane]:
+                raw = float(part["raw_return"][lane])
         self._finished.append(
             Episode(
                 id=lane + self.num_envs * self._episode[lane],
@@ -233,17 +237,27 @@ class VectorEnvs:
         index = torch.tensor(ended_lanes, device=self._device)
         return {name: leaf.index_copy(0, index, final[name]) for name, leaf in reached.items()}
 
+    def _infos(self, info: dict[str, Any]) -> list[dict[str, Any]]:
+        """A step's infos; SAME_STEP engines keep those of ended lanes apart from the new episode's."""
+        if self.autoreset is AutoresetMode.SAME_STEP and "final_info" in info:
+            return [info, info["final_info"]]
+        return [info]
+
     def _executed(self, info: dict[str, Any]) -> torch.Tensor:
         """What a wrapper really did, where it says so; the history keeps what was asked, to be replayed."""
-        executed, mask = info["action_executed"], torch.from_numpy(info["_action_executed"])
-        if executed.dtype == object:
-            zero = self.action_spec.to_env_single(self._action[0])
-            rows = [self.action_spec.from_env(zero if row is None else row) for row in executed]
-            tensor = torch.cat(rows)
-        else:
-            tensor = self.action_spec.from_env(executed)
-        done = torch.where(mask[:, None], tensor, self._action.cpu())
-        return done.to(self._device)
+        told = [part for part in self._infos(info) if "action_executed" in part]
+        if not told:
+            return self._action
+        action = self._action.cpu().clone()
+        for part in told:
+            lanes, value = np.flatnonzero(part["_action_executed"]).tolist(), part["action_executed"]
+            if isinstance(value, np.ndarray) and value.dtype != object:
+                action[lanes] = self.action_spec.from_env(value[lanes])
+            else:
+                for lane in lanes:
+                    single = _of_lane(value, lane, self.action_spec.space)
+                    action[lane] = self.action_spec.from_env(single)[0]
+        return action.to(self._device)
 
     def _prune(self) -> None:
         dead = int(self._begin.min()) - self._dropped
@@ -255,26 +269,33 @@ class VectorEnvs:
 
     def _tensors(self, raw_obs: Any) -> Tree:
         obs = self.obs_spec.to_tensors(raw_obs)
-        for name, leaf in obs.items():
-            if not leaf.is_floating_point():
-                continue
-            # One product is the cheapest test; only when it fails is it worth finding out where.
-            flat = leaf.numpy().reshape(-1)
-            if not math.isfinite(flat @ flat):
-                bad = (~torch.isfinite(leaf).flatten(1).all(1)).nonzero().flatten().tolist()
-                if bad:
-                    raise NumbersBroke(
-                        f"the environment returned a non-finite observation ({name}) in lane {bad[0]} "
-                        f"at step {self._now}"
-                    )
+        if isinstance(raw_obs, np.ndarray) and raw_obs.dtype == np.float32:  # the common case, made cheap
+            self._check_obs("obs", raw_obs)
+        else:
+            for name, leaf in obs.items():
+                if leaf.is_floating_point():
+                    self._check_obs(name, leaf.numpy())
         return obs if self._host else tree_to(obs, self._device)
 
+    def _check_obs(self, name: str, array: np.ndarray) -> None:
+        flat = array.reshape(-1)
+        # One product is the cheapest test (vdot, unlike @, does not warn of overflow); only when it fails is
+        # it worth finding out where.
+        if not math.isfinite(np.vdot(flat, flat)):
+            bad = np.flatnonzero(~np.isfinite(array.reshape(self.num_envs, -1)).all(axis=1))
+            if len(bad):
+                raise NumbersBroke(
+                    f"the environment returned a non-finite observation ({name}) in lane {bad[0]} "
+                    f"at step {self._now}"
+                )
+
     def _check_reward(self, reward: np.ndarray) -> None:
-        if not math.isfinite(reward @ reward):
+        if not math.isfinite(np.vdot(reward, reward)):
             bad = np.flatnonzero(~np.isfinite(reward))
             if len(bad):
                 raise NumbersBroke(
-                    f"the environment returned the reward {reward[bad[0]]} in lane {bad[0]} at step {self._now}"
+                    f"the environment returned the reward {reward[bad[0]]} in lane {bad[0]} "
+                    f"at step {self._now}"
                 )
 
     # ------------------------------------------------------------------ state as data
@@ -365,3 +386,10 @@ class VectorEnvs:
 
     def _zero_action(self) -> torch.Tensor:
         return torch.zeros(1, self.action_spec.width, dtype=self.action_spec.dtype)
+
+
+def _of_lane(value: Any, lane: int, space: spaces.Space) -> Any:
+    """One lane's part of a batched info: Gymnasium batches dictionaries by key and anything else by row."""
+    if isinstance(space, spaces.Dict):
+        return {name: _of_lane(value[name], lane, inner) for name, inner in space.items()}
+    return value[lane]

@@ -7,6 +7,7 @@ tell the house more about it: `training_only` (exploration, reward clipping: eva
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -15,7 +16,10 @@ from gymnasium import wrappers as gw
 
 
 class RawReturn(gym.Wrapper):
-    """Adds up the environment's own rewards; at the end of an episode `info["raw_return"]` holds the sum."""
+    """Adds up the environment's own rewards: `info["raw_return"]` is the sum so far.
+
+    It is told at every step, because a wrapper further out may end an episode that goes on in here.
+    """
 
     def __init__(self, env: gym.Env) -> None:
         super().__init__(env)
@@ -31,8 +35,7 @@ class RawReturn(gym.Wrapper):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         obs, reward, terminated, truncated, info = self.env.step(action)
         self._sum += float(reward)
-        if terminated or truncated:
-            info["raw_return"] = self._sum
+        info["raw_return"] = self._sum
         return obs, reward, terminated, truncated, info
 
 
@@ -52,19 +55,20 @@ class RandomAction(gym.Wrapper):
             raise ValueError(f"epsilon must lie in 0..1, not {epsilon}")
         self.epsilon = epsilon
         self._random = np.random.default_rng()
+        self._actions = deepcopy(env.action_space)  # lanes often share one object
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         if seed is not None:
             self._random = np.random.default_rng([seed, 0x5EED])
-            self.action_space.seed(seed)
+            self._actions.seed(seed)
         obs, info = self.env.reset(seed=seed, options=options)
         return obs, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         if self._random.random() < self.epsilon:
-            action = self.action_space.sample()
+            action = self._actions.sample()
         obs, reward, terminated, truncated, info = self.env.step(action)
         info["action_executed"] = action
         return obs, reward, terminated, truncated, info

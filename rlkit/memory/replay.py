@@ -60,7 +60,7 @@ class Replay:
 
     @staticmethod
     def nbytes(obs: ObsSpec, action: ActionSpec, capacity: int, lanes: int) -> int:
-        """Bytes that a full replay takes, final observations of truncated lanes (at most 1 % of rows) included."""
+        """Bytes of a full replay, final observations of truncated lanes (at most 1 % of rows) included."""
         rows = -(-capacity // lanes) + 1
         width = action.width * torch.empty(0, dtype=action.dtype).element_size()
         return int(rows * lanes * (obs.nbytes * 1.01 + width + 4 + 1 + 4))
@@ -163,7 +163,7 @@ class Replay:
         size = self._slots * self._lanes
         flags_of, reward_of = self._flags.flatten(), self._reward.flatten()
         at = pick % size
-        flags, reward = flags_of[at], reward_of[at]
+        flags, reward = flags_of.index_select(0, at), reward_of.index_select(0, at)
         if self._n == 1:
             last, terminated = at, (flags & _TERMINATED).bool()
             factor = self._gamma * ~terminated
@@ -174,7 +174,7 @@ class Replay:
             reward, factor, k = n_step(reward_of[steps], terminated, truncated, self._gamma)
             last = steps.gather(0, k[None])[0]
         after = (last + self._lanes) % size
-        next_obs = {name: leaf.flatten(0, 1)[after] for name, leaf in self._obs.items()}
+        next_obs = {name: leaf.flatten(0, 1).index_select(0, after) for name, leaf in self._obs.items()}
         if self._final_size:
             cut = (flags_of[last] & _TRUNCATED).bool()
             place = torch.where(cut, self._final_at.flatten()[last], 0).long()
@@ -182,8 +182,8 @@ class Replay:
                 mask = cut.view(-1, *[1] * (leaf.dim() - 1))
                 next_obs[name] = torch.where(mask, self._final[name][place], leaf)
         return Batch(
-            {name: leaf.flatten(0, 1)[at] for name, leaf in self._obs.items()},
-            self._action.flatten(0, 1)[at],
+            {name: leaf.flatten(0, 1).index_select(0, at) for name, leaf in self._obs.items()},
+            self._action.flatten(0, 1).index_select(0, at),
             reward,
             factor,
             next_obs,
@@ -207,10 +207,10 @@ class Replay:
             if start <= row < stop
             for lane, place in places
         ]
-        rows["final_row"] = torch.tensor([row for row, _, _ in finals], dtype=torch.int64)
-        rows["final_lane"] = torch.tensor([lane for _, lane, _ in finals], dtype=torch.int64)
+        rows["#final/row"] = torch.tensor([row for row, _, _ in finals], dtype=torch.int64)
+        rows["#final/lane"] = torch.tensor([lane for _, lane, _ in finals], dtype=torch.int64)
         places = torch.tensor([place for _, _, place in finals], dtype=torch.int64, device=self._device)
-        rows |= {f"final/{name}": leaf[places].cpu() for name, leaf in self._final.items()}
+        rows |= {f"#final/obs/{name}": leaf[places].cpu() for name, leaf in self._final.items()}
         return rows
 
     def write_rows(self, start: int, rows: dict[str, Tensor]) -> None:
@@ -225,10 +225,11 @@ class Replay:
         self._reward[slots] = rows["reward"].to(self._device)
         self._flags[slots] = rows["flags"].to(self._device)
         for i, (row, lane) in enumerate(
-            zip(rows["final_row"].tolist(), rows["final_lane"].tolist(), strict=True)
+            zip(rows["#final/row"].tolist(), rows["#final/lane"].tolist(), strict=True)
         ):
             if row >= self.oldest:
-                self._keep_final(row, lane, {k: rows[f"final/{k}"][i].to(self._device) for k in self._final})
+                final = {k: rows[f"#final/obs/{k}"][i].to(self._device) for k in self._final}
+                self._keep_final(row, lane, final)
 
     def state_dict(self) -> State:
         """Everything but the rows: how many there were, and the newest observation."""
@@ -240,6 +241,7 @@ class Replay:
         if state["rows"] != self.rows:
             raise ValueError(f"the checkpoint's replay has {state['rows']} rows, this one {self.rows}")
         self.total = state["total"]
+        self._final_rows, self._free, self._final_size = {}, [], 0
         if self.total:
             self._allocate()
             self._put_obs(

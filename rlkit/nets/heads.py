@@ -31,7 +31,10 @@ class PolicyHead(nn.Module):
         self.log_std = nn.Parameter(torch.full((stds,), log_std)) if stds else None
 
     def forward(self, features: Tensor) -> Tensor:
-        outputs: Tensor = self.linear(features)  # [B, P without log-stds]
+        return self.join(self.linear(features))
+
+    def join(self, outputs: Tensor) -> Tensor:
+        """The layer's outputs [B, P without log-stds], completed by the learned log-stds: [B, P]."""
         if self.log_std is None:
             return outputs
         log_std = self.log_std.expand(outputs.shape[0], -1)  # [B, K]

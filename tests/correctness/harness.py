@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from rlkit.agents.dqn import DQN, DQNConfig
 from rlkit.agents.ppo import PPO, PPOConfig
 from rlkit.agents.random import RandomAgent, RandomConfig
 from rlkit.config import AccelConfig, NetConfig
+from rlkit.envs.probe import Clock, CutChain, Echo, Temptation
 from rlkit.envs.vector import VectorEnvs
-from rlkit.types import AgentSetup, Decision, Metrics
+from rlkit.nets.normalizer import LeafNorm
+from rlkit.types import AgentSetup, Decision, Metrics, State
 
 Config = DQNConfig | PPOConfig | RandomConfig
 Make = Callable[[], gym.Env]
@@ -23,7 +28,7 @@ Make = Callable[[], gym.Env]
 GAMMA = 0.9
 NET = NetConfig(hidden=[32])
 MODES = tuple(AutoresetMode)
-AGENTS = {"dqn": DQN, "ppo": PPO, "random": RandomAgent}
+AGENTS: dict[str, Any] = {"dqn": DQN, "ppo": PPO, "random": RandomAgent}
 
 
 @dataclass
@@ -63,10 +68,17 @@ def lab(
     """Lanes of an environment and an agent with this configuration; nothing has happened yet."""
     envs = VectorEnvs(SyncVectorEnv([make] * lanes, autoreset_mode=mode), seed=seed)
     setup = AgentSetup(
-        envs.obs_spec, envs.action_spec, lanes, steps, torch.device("cpu"), seed, net, AccelConfig(mode="eager")
+        envs.obs_spec,
+        envs.action_spec,
+        lanes,
+        steps,
+        torch.device("cpu"),
+        seed,
+        net,
+        AccelConfig(mode="eager"),
     )
     envs.reset()
-    return Lab(AGENTS[config.name](config, setup), envs)  # type: ignore[arg-type]
+    return Lab(AGENTS[config.name](config, setup), envs)
 
 
 def advance(place: Lab, until: int) -> list[Metrics]:
@@ -126,3 +138,82 @@ def greedy_reward(agent: DQN | PPO | RandomAgent, make: Make, seed: int = 1, ste
         rewards.append(step.reward.numpy())
     envs.close()
     return float(np.mean(rewards))
+
+
+# ---------------------------------------------------------------------- checks that a planted bug must fail
+
+STEPS = {"dqn": 2_000, "ppo": 2_560}  # enough for an error of a third of what is allowed
+
+
+def check_clock(
+    config: DQNConfig | PPOConfig, truncate: bool, mode: AutoresetMode = AutoresetMode.DISABLED,
+    lanes: int = 4, seed: int = 0,
+) -> None:  # fmt: skip
+    """The infinite value of a truncated episode, the finite sum of a terminated one."""
+    agent = train(lambda: Clock(5, truncate), config, STEPS[config.name], lanes=lanes, mode=mode, seed=seed)
+    check_values(agent, Clock(5, truncate).values(GAMMA), tolerance=0.25)
+
+
+def check_chain(
+    config: DQNConfig | PPOConfig, mode: AutoresetMode = AutoresetMode.DISABLED, lanes: int = 4, seed: int = 0
+) -> None:
+    """The bootstrap comes from the final observation, neither from the one before nor from the one after."""
+    agent = train(CutChain, config, STEPS[config.name], lanes=lanes, mode=mode, seed=seed)
+    check_values(agent, CutChain().values(GAMMA), tolerance=0.3)
+
+
+def check_no_temptation(
+    config: DQNConfig | PPOConfig, truncate: bool, mode: AutoresetMode = AutoresetMode.DISABLED, seed: int = 0
+) -> None:
+    """What the next episode brings is no merit of this one's actions."""
+    agent = train(lambda: Temptation(truncate), config, STEPS[config.name], mode=mode, seed=seed)
+    action = agent.actor()({"obs": torch.ones(1, 1)}, torch.ones(1, dtype=torch.bool))
+    assert action.tolist() == [[0]], "a reward leaked across the end of an episode"
+
+
+class FarBox(Echo):
+    """Numbers from 50 to 60: without normalisation they saturate a network."""
+
+    def __init__(self) -> None:
+        super().__init__(Box(50, 60, (2,), np.float32))
+
+
+def normalizing(seed: int = 0) -> Lab:
+    """PPO after two rollouts on observations far from zero, with statistics of its own."""
+    config = replace(ppo(), normalize_obs=True, normalize_returns=True, lr=1e-1)
+    place = lab(FarBox, config, steps=10_000, seed=seed)
+    advance(place, 2 * config.horizon * 4)
+    return place
+
+
+def check_evaluation_changes_nothing() -> None:
+    """Playing greedily leaves everything that decides the next step as it was, statistics included."""
+    place = normalizing()
+    before = as_bytes(place.agent.state_dict())
+    actor = place.agent.actor()
+    for _ in range(5):
+        actor(place.envs.obs, torch.zeros(4, dtype=torch.bool))
+    assert as_bytes(place.agent.state_dict()) == before, "playing changed the agent"
+
+
+def check_one_normalizer() -> None:
+    """The greedy actor and the learner see observations through the same, learnt, statistics."""
+    agent = normalizing().agent
+    assert isinstance(agent, PPO)
+    assert agent.network.norm is not None
+    obs = {"obs": torch.rand(64, 2) * 10 + 50}
+    norm = agent.network.norm.norms[0]
+    assert isinstance(norm, LeafNorm)
+    scaled = {"obs": (obs["obs"] - norm.mean.float()) / (norm.var.float() + 1e-8).sqrt()}
+    assert float(scaled["obs"].abs().max()) < 3, "the statistics are not those of the observations"
+    with torch.no_grad():
+        expected = agent.network.policy(agent.network.actor(agent.network.encoder(scaled)))[:, :2]
+    actions = agent.actor()(obs, torch.zeros(64, dtype=torch.bool))
+    assert torch.allclose(actions, expected, atol=1e-4), "the actor has a scale of its own"
+
+
+def as_bytes(state: State) -> bytes:
+    """What a checkpoint would hold."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    return file.getvalue()

@@ -1,12 +1,12 @@
-"""Runs in forked processes that die at chosen places, and an independent comparison of what they leave.
+"""Runs in processes of their own that die at chosen places, and an independent comparison of what they leave.
 
-The parent imports everything once and never trains, so a fork is cheap and has no threads to lose.
+A server that has imported everything and never trains forks them: quick, and there are no threads to lose.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -14,26 +14,31 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rlkit import checkpoint, files, filming, segments, session
+from rlkit import checkpoint, cli, files, filming, segments, session
+from rlkit.agents import dqn, ppo, random  # noqa: F401  (imported once for all children)
 from rlkit.checkpoint import Checkpoints
 from rlkit.cli.composing import compose
 from rlkit.config import RunConfig
 from rlkit.envs.vector import VectorEnvs
-from rlkit.errors import UserError
 from rlkit.files import AppendFile
 from rlkit.films import Film
 from rlkit.logger import Logger
 from rlkit.recorder import Recorder
+from rlkit.runfolder import RunFolder
 from rlkit.tensorboard import _protos
 from rlkit.trainer import Trainer
 
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["pytest", __name__])
+
 torch.set_num_threads(1)
+torch.use_deterministic_algorithms(False)  # the first call imports much; here, once for all children
 _protos()  # TensorBoard's messages, imported once for all children
 
 TINY = (
@@ -60,10 +65,10 @@ def config_of(words: Sequence[str]) -> RunConfig:
 
 
 class Reaper:
-    """Counts how often a run passes each place, and kills it at the `call`-th pass of one."""
+    """Counts how often a run passes each place, and signals it at the `call`-th pass of one."""
 
-    def __init__(self, place: str | None = None, call: int = 1) -> None:
-        self.place, self.call = place, call
+    def __init__(self, place: str | None = None, call: int = 1, *signals: int) -> None:
+        self.place, self.call, self.signals = place, call, signals or (signal.SIGKILL,)
         self.passed: Counter[str] = Counter()
 
     def at(self, place: str, last_deed: Patch | None = None) -> None:
@@ -71,7 +76,8 @@ class Reaper:
         if place == self.place and self.passed[place] == self.call:
             if last_deed:
                 last_deed()
-            os.kill(os.getpid(), signal.SIGKILL)
+            for number in self.signals:
+                os.kill(os.getpid(), number)
 
     def around(self, owner: Any, name: str, before: str | None = None, after: str | None = None) -> None:
         original = getattr(owner, name)
@@ -91,6 +97,7 @@ class Reaper:
         self._environments()
         self._half_written_files()
         self._half_written_lines()
+        self.around(RunFolder, "start", after="started")
         self.around(Checkpoints, "_publish", "publish", "published")
         self.around(Checkpoints, "_retain", after="retained")
         self.around(Logger, "flush", after="flushed")
@@ -143,24 +150,60 @@ def run(
     words: Sequence[str],
     folder: Path,
     *,
-    kill: tuple[str, int] | None = None,
+    kill: tuple[Any, ...] | None = None,
     resume: str | None = None,
     patch: Patch | None = None,
 ) -> int:
     """Train in a child process; returns its exit code, −9 after a kill.
 
-    `resume` is None for a new run in `folder`, "auto" or "run" (its path). `patch` runs in the child first.
-    What the child prints, and the passes it counted, lie beside the folder.
+    kill: a place, the number of the pass, and the signals if they are others than SIGKILL. resume: None for
+    a new run in `folder`, "auto" or "run" (its path). `patch` runs in the child first. What the child
+    prints, and the passes it counted, lie beside the folder.
     """
     config = config_of(words)
     config.resume = str(folder) if resume == "run" else resume
     if resume != "run":
         config.run.dir = str(folder)
     config.run.root = str(folder.parent)
+    return finish(start(partial(_train, config, words), folder, kill, patch))
+
+
+def command(
+    words: Sequence[str], folder: Path, *, kill: tuple[Any, ...] | None = None, patch: Patch | None = None
+) -> int:
+    """`rlkit train WORDS` in a child process, composed there; what it prints goes to `log_of(folder)`."""
+    return finish(start(partial(cli.main, ["train", *words]), folder, kill, patch))
+
+
+def start(
+    work: Callable[[], int], folder: Path, kill: tuple[Any, ...] | None = None, patch: Patch | None = None
+) -> Any:
+    """A child process that does `work`; the functions given here live at the top of a module."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)  # when the server starts
+    try:
+        child = SERVER.Process(target=_work, args=(work, folder, kill, patch))
+        child.start()
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+    return child
+
+
+def finish(child: Any) -> int:
+    """Wait for a child; its exit code, or the negative number of the signal that ended it."""
+    child.join()
+    return int(child.exitcode)
+
+
+def _train(config: RunConfig, words: Sequence[str]) -> int:
+    session.train(config, overrides=words)
+    return 0
+
+
+def _work(work: Callable[[], int], folder: Path, kill: tuple[Any, ...] | None, patch: Patch | None) -> None:
     code = 1
     try:
         with log_of(folder).open("a") as log:
@@ -171,9 +214,8 @@ def run(
         reaper.install()
         if patch:
             patch()
-        session.train(config, overrides=words)
+        code = work()
         counts_of(folder).write_text(json.dumps(reaper.passed))
-        code = 0
     except BaseException as error:
         traceback.print_exc()
         code = getattr(error, "exit_code", 1)
@@ -198,7 +240,7 @@ def same(a: Any, b: Any, where: str = "") -> None:
     """Two trees of plain values and tensors are equal, bit for bit."""
     assert type(a) is type(b), where
     if isinstance(a, torch.Tensor):
-        assert a.dtype == b.dtype and a.shape == b.shape, where
+        assert (a.dtype, a.shape) == (b.dtype, b.shape), where
         assert a.contiguous().numpy().tobytes() == b.contiguous().numpy().tobytes(), where
     elif isinstance(a, dict):
         assert a.keys() == b.keys(), where
@@ -251,10 +293,11 @@ def replay_rows(folder: Path) -> dict[str, torch.Tensor]:
         for segment in store["segments"]:
             content = torch.load(folder / "checkpoints" / "segments" / segment["file"], weights_only=True)
             alive = max(0, store["oldest"] - segment["start"])
+            sparse = content.get("#final/row", torch.empty(0)) >= store["oldest"]  # final observations
             for name, column in content.items():
-                per_row = not name.startswith("final")  # the others belong to some rows only
-                columns.setdefault(name, []).append(column[alive:] if per_row else column)
-    return {name: torch.cat(parts) for name, parts in columns.items() if not name.startswith("final")}
+                living = column[sparse] if name.startswith("#") else column[alive:]
+                columns.setdefault(name, []).append(living)
+    return {name: torch.cat(parts) for name, parts in columns.items()}
 
 
 def event_steps(folder: Path) -> dict[str, list[int]]:
@@ -262,7 +305,7 @@ def event_steps(folder: Path) -> dict[str, list[int]]:
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
     found: dict[str, list[int]] = {}
-    for path in sorted((folder / "tb").glob("events.*"), key=lambda path: path.stat().st_mtime_ns):
+    for path in sorted((folder / "tb").glob("events.*")):
         for event in LegacyEventFileLoader(str(path)).Load():
             for value in event.summary.value:
                 if value.HasField("simple_value"):
@@ -270,16 +313,17 @@ def event_steps(folder: Path) -> dict[str, list[int]]:
     return found
 
 
-@contextlib.contextmanager
-def refused(*words: str) -> Any:
-    """A UserError is raised, in one line that contains these words."""
-    with contextlib.ExitStack() as stack:
-        try:
-            yield stack
-        except UserError as error:
-            text = str(error)
-            assert "\n" not in text
-            for word in words:
-                assert word in text, f"{word!r} is not in: {text}"
-        else:
-            raise AssertionError("nothing was refused")
+def compare(whole: Path, folder: Path) -> None:
+    """The same verdict without the code under test."""
+    same(newest_state(whole), newest_state(folder))
+    same(replay_rows(whole), replay_rows(folder))
+    assert rows(whole) == rows(folder)
+    steps = [row["step"] for row in rows(folder)]
+    assert steps == sorted(set(steps))
+    assert episodes(whole) == episodes(folder)
+    found = event_steps(folder)
+    assert found == event_steps(whole)
+    assert all(there == sorted(set(there)) for there in found.values())
+    assert {path.name for path in (whole / "checkpoints").iterdir()} == {
+        path.name for path in (folder / "checkpoints").iterdir()
+    }

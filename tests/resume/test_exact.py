@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from rlkit import cli
+from rlkit import cli, load_run
 from rlkit.agents.dqn import DQN
+from rlkit.envs.vector import VectorEnvs
+from rlkit.logger import Logger
+
+from .faulty import register
 from .harness import (
     TINY,
-    episodes,
-    event_steps,
+    command,
+    compare,
     log_of,
-    newest_state,
     passes,
-    replay_rows,
-    rows,
     run,
-    same,
 )
 
 EVERY = ("trainer.log_every=100", "trainer.eval_every=300", "trainer.checkpoint_every=250")
@@ -35,15 +35,15 @@ RUNS: dict[str, tuple[str, ...]] = {
     "random": ("agent=random", "env.num_envs=3", "trainer.total_steps=1200"),
     "random-tuple": ("agent=random", "env=blackjack", "env.num_envs=2", "trainer.total_steps=1200"),
     "dqn-1": (*DQN_WORDS, *FILMS, "trainer.total_steps=1200"),
-    "dqn-3": (*DQN_WORDS, "env.num_envs=3", "wrappers=[random_action,clip_reward]", "env.max_episode_steps=20",
-              "trainer.total_steps=1400"),  # fmt: skip
+    "dqn-3": (*DQN_WORDS, "env.num_envs=3", "wrappers=[random_action,clip_reward]",
+              "env.max_episode_steps=20", "trainer.total_steps=1400"),
     "ppo-1": (*PPO_WORDS, "env=pendulum", "env.max_episode_steps=30", "trainer.total_steps=1000"),
     "ppo-3": (*PPO_WORDS, "env.num_envs=3", "env.max_episode_steps=25", "trainer.total_steps=1400"),
 }  # fmt: skip
 
 # Where each run is killed; more than one place means one kill after the other.
 PLACES: dict[str, list[tuple[str, ...]]] = {
-    "random": [("step",), ("record",), ("test",), ("info",)],
+    "random": [("step",), ("record",), ("test",)],
     "random-tuple": [("step", "step")],
     "dqn-1": [("step",), ("film",), ("filmed",), ("evaluation",), ("segment",), ("state",), ("published",),
               ("early",), ("row", "rewound"), ("step", "cut", "replay")],
@@ -96,17 +96,84 @@ def test_killed_and_continued_equals_uninterrupted(
     compare(whole, folder)
 
 
-def compare(whole: Path, folder: Path) -> None:
-    """The same verdict without the code under test."""
-    same(newest_state(whole), newest_state(folder))
-    same(replay_rows(whole), replay_rows(folder))
-    assert rows(whole) == rows(folder)
-    steps = [row["step"] for row in rows(folder)]
-    assert steps == sorted(set(steps))
-    assert episodes(whole) == episodes(folder)
-    found = event_steps(folder)
-    assert found == event_steps(whole)
-    assert all(there == sorted(set(there)) for there in found.values())
-    assert {path.name for path in (whole / "checkpoints").iterdir()} == {
-        path.name for path in (folder / "checkpoints").iterdir()
-    }
+# ---------------------------------------------------------------------- what would not be exact is seen
+
+
+def forget_explorer() -> None:
+    """A planted fault: DQN's exploration starts over on resume."""
+    original = DQN.load_state_dict
+
+    def load_state_dict(agent: DQN, state: dict[str, Any], policy_only: bool = False) -> None:
+        fresh = agent._explore.get_state()
+        original(agent, state, policy_only)
+        agent._explore.set_state(fresh)
+
+    DQN.load_state_dict = load_state_dict  # type: ignore[method-assign]
+
+
+def forget_buffer() -> None:
+    """A planted fault: what was added to the logger since the last row is lost."""
+    original = Logger.load_state_dict
+    Logger.load_state_dict = lambda logger, state: original(logger, state | {"values": {}})  # type: ignore[method-assign]
+
+
+def forget_lane() -> None:
+    """A planted fault: lane 0's running episode begins anew."""
+    original = VectorEnvs.load_state_dict
+
+    def load_state_dict(envs: VectorEnvs, state: dict[str, Any]) -> None:
+        original(envs, state)
+        envs._lengths[0] = 0
+
+    VectorEnvs.load_state_dict = load_state_dict  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen"),
+    [(forget_explorer, "weights   DIFFERENT"), (forget_buffer, "metrics   DIFFERENT"),
+     (forget_lane, "episodes  DIFFERENT")],
+)  # fmt: skip
+def test_planted_faults_are_seen(
+    fault: Any, seen: str, reference: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, folder = reference("dqn-1"), tmp_path / "cut"
+    assert run(words_of("dqn-1"), folder, kill=("step", 420)) == -9
+    assert run(words_of("dqn-1"), folder, resume="run", patch=fault) == 0
+    assert cli.main(["runs", "diff", str(whole), str(folder)]) == 1
+    assert seen in capsys.readouterr().out
+    with pytest.raises(AssertionError):
+        compare(whole, folder)
+
+
+@pytest.mark.parametrize(("what", "exact"), [("", True), ("unseeded", False)])
+def test_an_environment_that_ignores_its_seed_is_named(what: str, exact: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = (*TINY, *EVERY, "agent=random", "env.id=Faulty", "trainer.total_steps=600")
+    patch = register(what=what)
+    where = (f"run.dir={folder}", f"run.root={tmp_path}")
+    assert command((*words, *where), folder, kill=("step", 404), patch=patch) == -9
+    assert command((*words, f"resume={folder}"), folder, patch=patch) == 0, log_of(folder).read_text()
+    info = load_run(folder).info
+    assert info["resume_exact"] is exact
+    assert ("environment" in str(info["resume_inexact"])) is not exact
+    assert ("not exact: environment" in (folder / "train.log").read_text()) is not exact
+
+
+def test_a_save_writes_only_new_rows(tmp_path: Path) -> None:
+    """The bytes of replay on disk grow with the steps since the last save, not with the replay."""
+    folder = tmp_path / "run"
+    words = (*TINY, *DQN_WORDS, "agent.buffer_size=5000", "trainer.checkpoint_every=200",
+             "trainer.eval_every=0", "trainer.total_steps=2000")  # fmt: skip
+    assert run(words, folder, kill=("step", 1300)) == -9
+    before = {path.name: path.stat() for path in (folder / "checkpoints" / "segments").iterdir()}
+    assert run(words, folder, resume="run") == 0
+    segments = sorted((folder / "checkpoints" / "segments").iterdir())
+    spans = [tuple(map(int, path.name.split("-")[1:3])) for path in segments]
+    assert spans == [(first, first + 200) for first in range(0, 2000, 200)]
+    sizes = [path.stat().st_size for path in segments]
+    assert max(sizes) < 1.5 * min(sizes)
+    for path in segments[:6]:  # untouched since the first process wrote them
+        assert (path.stat().st_ino, path.stat().st_mtime_ns) == (
+            before[path.name].st_ino,
+            before[path.name].st_mtime_ns,
+        )
