@@ -20,7 +20,7 @@ PARKED = -1
 
 
 class Evaluator:
-    """Plays the configured environment greedily. `stream` names the seeds: eval chooses `best`, test reports."""
+    """Plays the configured environment greedily. `stream` names the seeds: eval chooses, test reports."""
 
     def __init__(
         self,

@@ -40,8 +40,9 @@ class RunMonitor:
 
         def recorder(mode: str, video: str, join: bool) -> Recorder:
             return Recorder(
-                directory, env_id=train.config.id, resume=join, mode=mode, run_id=run_id, codec=config.codec,
-                video=video if info.can_render else "none", fps=config.fps or info.fps, max_frames=config.max_frames,
+                directory, env_id=train.config.id, resume=join, mode=mode, run_id=run_id,
+                video=video if info.can_render else "none", fps=config.fps or info.fps, codec=config.codec,
+                max_frames=config.max_frames,
             )  # fmt: skip
 
         self._training = recorder("training", config.video, resume)

@@ -37,7 +37,7 @@ __all__ = [
 log = logging.getLogger("rlkit")
 
 
-class Monitor(gymnasium.Wrapper):  # type: ignore[misc]
+class Monitor(gymnasium.Wrapper):
     """Records every episode of `env` in `directory`, and films some of them.
 
     env: a Gymnasium environment; for a vector environment you get a VectorMonitor. To be filmed it must be
@@ -136,7 +136,7 @@ class Monitor(gymnasium.Wrapper):  # type: ignore[misc]
             self.recorder.close()
 
 
-class VectorMonitor(VectorWrapper):  # type: ignore[misc]
+class VectorMonitor(VectorWrapper):
     """The Monitor of a vector environment; arguments as there. Every lane is recorded, one is filmed.
 
     Works in all autoreset modes. NEXT_STEP: the step that resets a lane is not counted. DISABLED: lanes are

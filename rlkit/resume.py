@@ -9,7 +9,7 @@ from typing import Any
 from rlkit.check import flatten
 from rlkit.config import RunConfig, to_dict
 from rlkit.errors import UserError
-from rlkit.runs import Run, find_run, unfinished
+from rlkit.runs import find_run, unfinished
 
 # What may be changed without changing what is learnt. Everything else belongs to the run.
 FREE = (
@@ -51,20 +51,14 @@ def merged(config: RunConfig, stored: RunConfig, overrides: Sequence[str], folde
                 continue
             if mine.get(key) != theirs.get(key):
                 raise UserError(
-                    f"{key}={mine.get(key)} differs from the run's own {theirs.get(key)}, and {folder} is continued "
-                    f"exactly; leave it out, or start a new run without resume="
+                    f"{key}={mine.get(key)} differs from the run's own {theirs.get(key)}, and {folder} is "
+                    f"continued exactly; leave it out, or start a new run without resume="
                 )
     for name in named:
         if _free(name):
             _copy(config, stored, name)
     stored.plugins, stored.resume = list(config.plugins), config.resume
     return stored
-
-
-def finished(folder: Path) -> Run | None:
-    """The run, if it needs no continuing."""
-    run = Run(folder)
-    return run if run.status == "done" else None
 
 
 def _key(word: str) -> str:

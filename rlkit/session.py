@@ -187,8 +187,8 @@ def build(
     parts.append(monitor)
     evaluator = _evaluator(plan, "eval", config.trainer.eval_episodes) if config.trainer.eval_every else None
     return Trainer(
-        config.trainer, agent, envs, logger=logger, folder=folder, evaluator=evaluator, checkpoints=checkpoints,
-        monitor=monitor,
+        config.trainer, agent, envs, logger=logger, folder=folder, evaluator=evaluator,
+        checkpoints=checkpoints, monitor=monitor,
     )  # fmt: skip
 
 

@@ -29,7 +29,8 @@ from rlkit.types import ALL, AgentSetup, Decision, Metrics, RowStore, State, Tim
 @dataclass
 class DQNConfig:
     name: str = key("dqn", "this agent", choices=("dqn",))
-    lr: float = key(5e-4, "Adam's step size", above=0.0)
+    lr: float = key(5e-4, "Adam's step size at the start", above=0.0)
+    lr_schedule: str = key("constant", "to 0 at trainer.total_steps", choices=("constant", "linear", "cosine"))
     batch_size: int = key(128, "transitions per update", low=1)
     buffer_size: int = key(10_000, "transitions kept, over all lanes", low=1)
     learning_starts: int = key(1_000, "steps of pure exploration first", low=0)
@@ -64,6 +65,12 @@ class QNetwork(nn.Module):
         return self.head(self.body(self.encoder(obs)))  # [B, n]
 
 
+def allowed(q: Tensor, obs: Tree) -> Tensor:
+    """q [B, n] with invalid actions (0 in the observation's action_mask) never the best."""
+    mask = obs.get("action_mask")
+    return q if mask is None else torch.where(mask != 0, q, torch.finfo(q.dtype).min)
+
+
 class DQN:
     Config = DQNConfig
 
@@ -84,13 +91,14 @@ class DQN:
         self._explore = generator(setup.seed, "agent/act")
         self._sample = generator(setup.seed, "agent/sample", device)
         self._epsilon = schedule("linear", config.epsilon_start, config.epsilon_end, config.epsilon_steps)
+        self._lr = schedule(config.lr_schedule, config.lr, 0.0, setup.total_steps)
         self._train_due = Every(config.train_every, start=config.learning_starts)
         self._target_due = Every(config.target_every)
         mode = pick_mode(setup.accel.mode, device)
         self._gradient = gradient(self._loss, self.online, mode)
         self._update = capture(self._update_eager, mode, device)
         network = self.online
-        plain = network.encoder.plain == "obs"
+        plain = network.encoder.plain == "obs" and len(setup.obs.leaves) == 1  # no mask beside it
         self._host_q = host_forward(network.body, network.head) if plain else None
 
     @staticmethod
@@ -113,19 +121,24 @@ class DQN:
         explore = draw[0] < self._epsilon(now)  # [N]
         exploring = np.count_nonzero(explore)
         if exploring == n:
-            return Decision(self._to(self._random(draw[1])))
+            return Decision(self._to(self._random(draw[1], obs)))
         if self._host_q is not None and n <= MAX_ROWS:
             greedy = self._host_q(obs["obs"].numpy()).argmax(1)
-            chosen = np.where(explore, self._random(draw[1]), greedy) if exploring else greedy
+            chosen = np.where(explore, self._random(draw[1], obs), greedy) if exploring else greedy
             return Decision(torch.from_numpy(chosen)[:, None])
         with torch.no_grad():
-            action = self.online(obs).argmax(1)[:, None]  # [N, 1]
+            action = allowed(self.online(obs), obs).argmax(1)[:, None]  # [N, 1]
             if not exploring:
                 return Decision(action)
-            return Decision(torch.where(self._to(explore), self._to(self._random(draw[1])), action))
+            return Decision(torch.where(self._to(explore), self._to(self._random(draw[1], obs)), action))
 
-    def _random(self, uniform: np.ndarray) -> np.ndarray:
-        return (uniform.astype(np.float64) * self.setup.action.n).astype(np.int64)  # [N]
+    def _random(self, uniform: np.ndarray, obs: Tree) -> np.ndarray:
+        """Uniform numbers [N] → actions [N], uniform over those that the mask allows."""
+        if "action_mask" not in obs:
+            return (uniform.astype(np.float64) * self.setup.action.n).astype(np.int64)
+        mask = obs["action_mask"].cpu().numpy() != 0  # [N, n]
+        rank = uniform.astype(np.float64) * mask.sum(1)
+        return (mask.cumsum(1) > rank[:, None]).argmax(1)
 
     def _to(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array)[:, None].to(self.setup.device, non_blocking=True)  # [N, 1]
@@ -139,7 +152,10 @@ class DQN:
         if now <= config.learning_starts or not self.replay.ready:
             return None
         metrics: Metrics | None = None
-        for _ in range(self._train_due(now) * config.gradient_steps):
+        updates = self._train_due(now) * config.gradient_steps
+        if updates:
+            self.optimizer.lr.fill_(self._lr(now))
+        for _ in range(updates):
             batch = self.replay.sample(config.batch_size, self._sample)
             metrics = self._update(*batch.tensors())
             metrics["explore/epsilon"] = self._epsilon(now)
@@ -171,10 +187,10 @@ class DQN:
         with torch.no_grad():
             next_q = self.target(next_obs)  # [B, n]
             if self.config.double:
-                best = self.online(next_obs).argmax(1, keepdim=True)  # [B, 1]
+                best = allowed(self.online(next_obs), next_obs).argmax(1, keepdim=True)  # [B, 1]
                 value = next_q.gather(1, best)[:, 0]
             else:
-                value = next_q.amax(1)
+                value = allowed(next_q, next_obs).amax(1)
             target = reward + factor * value  # [B]
         grads, _, metrics = self._gradient(obs, action, target, weight)
         with torch.no_grad():
@@ -221,4 +237,4 @@ class GreedyQ:
 
     @torch.no_grad()
     def __call__(self, obs: Tree, first: Tensor) -> Tensor:
-        return self._network(obs).argmax(1, keepdim=True)  # [N, 1]
+        return allowed(self._network(obs), obs).argmax(1, keepdim=True)  # [N, 1]

@@ -228,7 +228,7 @@ class Temptation(gym.Env):
     observation_space = _line(0.0, 1.0)
     action_space = spaces.Discrete(2)
 
-    def __init__(self, truncate: bool, bonus: float = 4.0) -> None:
+    def __init__(self, truncate: bool, bonus: float = 3.0) -> None:
         self.truncate, self.bonus = truncate, bonus
         self._gift = 0.0  # outlives the episode
 

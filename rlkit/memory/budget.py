@@ -33,6 +33,6 @@ def refuse_if_too_large(agent_class: Any, config: Any, setup: AgentSetup) -> Non
     needed, free = int(predict(config, setup)), free_bytes(setup.device)
     if needed > _MARGIN * free:
         raise UserError(
-            f"the replay of agent.buffer_size={config.buffer_size} takes {needed / 1e9:.1f} GB when full, and "
-            f"{setup.device} has {free / 1e9:.1f} GB free; make agent.buffer_size smaller"
+            f"the replay of agent.buffer_size={config.buffer_size} takes {needed / 1e9:.1f} GB when full, "
+            f"and {setup.device} has {free / 1e9:.1f} GB free; make agent.buffer_size smaller"
         )

@@ -55,7 +55,9 @@ class FlatAdam:
     within float rounding (a test says so).
     """
 
-    def __init__(self, flat: Flat, lr: float, eps: float = 1e-8, betas: tuple[float, float] = (0.9, 0.999)) -> None:
+    def __init__(
+        self, flat: Flat, lr: float, eps: float = 1e-8, betas: tuple[float, float] = (0.9, 0.999)
+    ) -> None:
         device = flat.vector.device
         self._flat, self._eps, self._betas = flat, eps, betas
         self.lr = torch.tensor(lr, device=device)  # 0-d

@@ -324,6 +324,6 @@ def compare(whole: Path, folder: Path) -> None:
     found = event_steps(folder)
     assert found == event_steps(whole)
     assert all(there == sorted(set(there)) for there in found.values())
-    assert {path.name for path in (whole / "checkpoints").iterdir()} == {
-        path.name for path in (folder / "checkpoints").iterdir()
-    }
+    kept, mine = ({path.name for path in (each / "checkpoints").iterdir()} for each in (whole, folder))
+    assert kept <= mine
+    assert len(mine - kept) <= 1  # one too many where the last save died before it could tidy up

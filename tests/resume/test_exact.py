@@ -34,6 +34,7 @@ FILMS = ("monitor.video=every:6", "monitor.eval_video=every:2", "monitor.codec=m
 RUNS: dict[str, tuple[str, ...]] = {
     "random": ("agent=random", "env.num_envs=3", "trainer.total_steps=1200"),
     "random-tuple": ("agent=random", "env=blackjack", "env.num_envs=2", "trainer.total_steps=1200"),
+    "random-async": ("agent=random", "env.num_envs=2", "env.engine=async", "trainer.total_steps=600"),
     "dqn-1": (*DQN_WORDS, *FILMS, "trainer.total_steps=1200"),
     "dqn-3": (*DQN_WORDS, "env.num_envs=3", "wrappers=[random_action,clip_reward]",
               "env.max_episode_steps=20", "trainer.total_steps=1400"),
@@ -45,6 +46,7 @@ RUNS: dict[str, tuple[str, ...]] = {
 PLACES: dict[str, list[tuple[str, ...]]] = {
     "random": [("step",), ("record",), ("test",)],
     "random-tuple": [("step", "step")],
+    "random-async": [("step",)],
     "dqn-1": [("step",), ("film",), ("filmed",), ("evaluation",), ("segment",), ("state",), ("published",),
               ("early",), ("row", "rewound"), ("step", "cut", "replay")],
     "dqn-3": [("step", "step"), ("manifest",), ("retained",), ("flushed",)],
