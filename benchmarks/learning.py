@@ -1,7 +1,7 @@
 """How well the presets learn CartPole-v1, seed by seed, beside Stable-Baselines3 with rl-zoo's tuning.
 
-    python -m benchmarks.learning [seeds=0,1,…,9] [experiments=dqn_cartpole,ppo_cartpole] [episodes=100]
-                                  [jobs=1] [peer=true] [device=cpu] [steps=0]
+python -m benchmarks.learning [seeds=0,1,…,9] [experiments=dqn_cartpole,ppo_cartpole] [episodes=100]
+                              [jobs=1] [peer=true] [device=cpu] [steps=0]
 """
 
 from __future__ import annotations
@@ -43,10 +43,8 @@ def main(words: list[str]) -> None:
         runs = list(pool.map(run_one, jobs))
     report.finish_facts(facts, report.command_line("learning", words))
     names = list(dict.fromkeys((run["experiment"], run["side"]) for run in runs))
-    summary = [
-        summarise(*name, [r for r in runs if (r["experiment"], r["side"]) == name]) for name in names
-    ]
-    data = {"facts": facts, "arguments": asdict(args) | {"out": None}, "skipped": skipped}
+    summary = [summarise(*name, [r for r in runs if (r["experiment"], r["side"]) == name]) for name in names]
+    data: dict[str, Any] = {"facts": facts, "arguments": asdict(args) | {"out": None}, "skipped": skipped}
     text = page(args, facts, summary, skipped, runs)
     data |= {"summary": summary, "runs": runs}
     path = report.write(f"learning-{report.host_kind(device)}", data, text, args.out or None)
@@ -113,12 +111,14 @@ def page(
     runs: list[dict[str, Any]],
 ) -> str:
     text = "# Learning on CartPole-v1\n\n" + report.described(facts)
-    text += f"- {args.jobs} run(s) at once\n\n" + "".join(f"Not measured: {reason}.\n\n" for reason in skipped)
+    text += f"- {args.jobs} run(s) at once\n\n"
+    text += "".join(f"Not measured: {reason}.\n\n" for reason in skipped)
     text += (
-        f"Mean return of {args.episodes} greedy episodes per seed, on seeds that chose nothing; IQM over seeds "
-        "with its 95 % bootstrap interval. *final*: the last network; *best*: the one that scored best in the "
-        f"evaluations during training. Reached: the first of those evaluations with a mean of {SOLVED:g}; its "
-        "median counts seeds that never reached it as longer than any; seconds include evaluations.\n\n"
+        f"Mean return of {args.episodes} greedy episodes per seed, on seeds that chose nothing; IQM over "
+        "seeds with its 95 % bootstrap interval. *final*: the last network; *best*: the one that scored best "
+        "in the evaluations during training. Reached: an evaluation during training had a mean of "
+        f"{SOLVED:g} or more, the first of which says when; the median counts seeds that never got there as "
+        "longer than any. Seconds include the evaluations, not the imports.\n\n"
     )
     head = ["", "network", "steps", "IQM [95 %]", "mean", f"seeds ≥ {SOLVED:g}", "worst seed", "reached",
             "steps to solve, median", "seconds to solve, median"]  # fmt: skip

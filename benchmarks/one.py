@@ -22,14 +22,14 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXP
 
 def measure(side: str, kind: str, **job: Any) -> dict[str, Any]:
     """Run `benchmarks.<side>.<kind>(job)` on one thread; a failure is a result too, with its `error`."""
-    environment = os.environ | dict.fromkeys(THREADS, "1")
+    environment = {**os.environ, **dict.fromkeys(THREADS, "1")}
     environment |= {"PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT)}
-    job |= {"side": side, "kind": kind, "started": time.time()}
+    job = {**job, "side": side, "kind": kind, "started": time.time()}
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.one", json.dumps(job)], capture_output=True, text=True,
         env=environment, cwd=ROOT,
     )  # fmt: skip
-    asked = {"side": side, **{name: job[name] for name in ("case", "variant", "seed") if name in job}}
+    asked = {name: job[name] for name in ("side", "case", "variant", "seed") if name in job}
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         return {**asked, "error": lines[-1]}

@@ -1,6 +1,6 @@
 """What records, TensorBoard, JSON lines and checkpoints cost, in steps per second of the same training.
 
-    python -m benchmarks.overhead [repeats=5] [steps=50000] [cases=dqn,ppo_default] [device=cpu]
+python -m benchmarks.overhead [repeats=5] [steps=50000] [cases=dqn,ppo_default] [device=cpu]
 """
 
 from __future__ import annotations
@@ -52,9 +52,8 @@ def measure_all(args: OverheadArgs, device: str, cases: list[str]) -> list[dict[
     for repeat in range(args.repeats):
         for case in cases:
             for variant in list(VARIANTS) if repeat % 2 == 0 else list(VARIANTS)[::-1]:
-                run = one.measure(
-                    "ours", "overhead", case=case, variant=variant, steps=args.steps, seed=repeat, device=device
-                )
+                job = {"case": case, "variant": variant, "steps": args.steps, "seed": repeat}
+                run = one.measure("ours", "overhead", **job, device=device)
                 runs.append(run)
                 told = run.get("error") or f"{run['sps']:,.0f} steps/s"
                 report.say(f"{repeat + 1}/{args.repeats} {case:<12} {variant:<5} {told}")
@@ -88,7 +87,7 @@ def page(args: OverheadArgs, facts: dict[str, Any], summary: list[dict[str, Any]
         speeds = [report.spread(Estimate(**row[variant])) for variant in VARIANTS]
         cost = report.spread(Estimate(**row["cost"]), 1)
         rows.append([CASES[row["case"]], *speeds, cost, f"{row['bytes'] / 1e6:.1f} MB"])
-    head = ["", "bare: steps/s, median [IQR]", "full: steps/s, median [IQR]", "cost in % [95 %]", "run folder"]
+    head = ["", "bare, steps/s [IQR]", "full, steps/s [IQR]", "cost in % [95 %]", "run folder"]
     return text + report.table(head, rows)
 
 

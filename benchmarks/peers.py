@@ -66,22 +66,25 @@ def make_ppo(told: PPOSettings, envs: VecEnv, seed: int, device: str) -> PPO:
         clip_range=(lambda left: clip * left) if told.clip_linear else clip, n_steps=told.horizon,
         n_epochs=told.epochs, batch_size=told.minibatch_size, gamma=told.gamma, gae_lambda=told.gae_lambda,
         ent_coef=told.entropy_coef, vf_coef=told.value_coef, max_grad_norm=told.max_grad_norm,
-        policy_kwargs={"net_arch": {"pi": list(told.hidden), "vf": list(told.hidden)}, "activation_fn": nn.Tanh},
+        policy_kwargs={"net_arch": list(told.hidden), "activation_fn": nn.Tanh},
     )  # fmt: skip
 
 
 def speed(job: dict[str, Any]) -> dict[str, Any]:
     """One training run; time is read by a callback between rollouts."""
     told = settings(job["case"], job["steps"])
+    before = time.process_time()
     model = make_model(told, job["seed"], job["device"])
     clock = Marks(told.mark)
     model.learn(told.steps, callback=clock)
+    used = time.process_time() - before
     wall = time.time() - job["started"]
     batch = told.batch_size if isinstance(told, DQNSettings) else told.minibatch_size
     updates = _updates(model)
     return {
         "marks": clock.marks,
         "wall": wall,
+        "cpu_seconds": used,
         "steps": model.num_timesteps,
         "updates": updates,
         "samples": updates * batch,

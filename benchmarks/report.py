@@ -96,7 +96,9 @@ def finish_facts(found: dict[str, Any], command: str) -> None:
 
 
 def command_line(module: str, words: Sequence[str]) -> str:
-    return " ".join(["OMP_NUM_THREADS=1 python -m", f"benchmarks.{module}", *words])
+    """How to do it again; the folder of the results is nobody's business."""
+    told = [word for word in words if not word.startswith("out=")]
+    return " ".join(["python -m", f"benchmarks.{module}", *told])
 
 
 def _cores() -> int:
@@ -142,7 +144,7 @@ def cell(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}" if value % 1 else f"{value:.0f}"
+        return f"{value:,.0f}" if abs(value) >= 100 or not value % 1 else f"{value:.3g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value).replace("|", "\\|").replace("\n", " ")
@@ -150,9 +152,7 @@ def cell(value: Any) -> str:
 
 def spread(estimate: Estimate, digits: int = 0) -> str:
     """value [low, high]"""
-    return (
-        f"{estimate.value:,.{digits}f} [{estimate.low:,.{digits}f}, {estimate.high:,.{digits}f}]"
-    )
+    return f"{estimate.value:,.{digits}f} [{estimate.low:,.{digits}f}, {estimate.high:,.{digits}f}]"
 
 
 def described(found: Mapping[str, Any]) -> str:

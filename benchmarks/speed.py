@@ -1,7 +1,7 @@
 """Steps per second of DQN and PPO on CartPole-v1 beside Stable-Baselines3, told to do the same work.
 
-    python -m benchmarks.speed [repeats=5] [steps=50000] [cases=dqn,ppo_zoo,ppo_default]
-                               [variants=eager,compile] [device=auto] [episodes=20] [peer=true]
+python -m benchmarks.speed [repeats=5] [steps=50000] [cases=dqn,ppo_zoo,ppo_default]
+                           [variants=eager,compile] [device=auto] [episodes=20] [peer=true]
 """
 
 from __future__ import annotations
@@ -100,7 +100,13 @@ def measure_one(args: SpeedArgs, device: str, case: str, side: str, repeat: int)
         episodes=args.episodes,
     )  # fmt: skip
     found["side"] = side
-    return found if "error" in found else found | window(found["marks"], settings(case, args.steps).warmup)
+    return (
+        found
+        if "error" in found
+        else found
+        | window(found["marks"], settings(case, args.steps).warmup)
+        | {"per_cpu_second": found["steps"] / found["cpu_seconds"]}
+    )
 
 
 def window(marks: list[tuple[int, float]], warmup: int) -> dict[str, float]:
@@ -146,7 +152,7 @@ def _figures(runs: list[dict[str, Any]]) -> dict[str, Any]:
     means = [float(np.mean(run["returns"])) for run in runs]
     figures: dict[str, Any] = {
         name: asdict(median_iqr([run[name] for run in runs]))
-        for name in ("sps", "sps_whole", "warmup_seconds", "wall")
+        for name in ("sps", "sps_whole", "per_cpu_second", "warmup_seconds", "wall")
     }
     figures |= {"returns": means, "warmup_steps": runs[0]["warmup_steps"]}
     if "shares" in runs[0]:
@@ -172,12 +178,12 @@ def page(
 
 
 def _case_table(case: dict[str, Any]) -> str:
-    head = ["", "steps/s, median [IQR]", f"ratio to {PEER} [95 %]", "steps/s, whole loop", "warm-up s",
-            "wall s, imports included", "updates", "samples", "final return (seeds)"]  # fmt: skip
+    head = ["", "steps/s, median [IQR]", f"ratio to {PEER} [95 %]", "steps/s, whole loop",
+            "steps per CPU s, whole run", "warm-up s", "wall s, imports included", "updates", "samples", "final return (seeds)"]  # fmt: skip
     rows = []
     for side in case["sides"]:
         if "sps" not in side:
-            rows.append([side["side"], f"failed: {side['errors'][-1]}", *[None] * 7])
+            rows.append([side["side"], f"failed: {side['errors'][-1]}", *[None] * 8])
             continue
         work = [" or ".join(f"{w[i]:,}" for w in side["work"]) for i in (1, 2)]
         ratio = None
@@ -186,12 +192,14 @@ def _case_table(case: dict[str, Any]) -> str:
         failed = f"; {len(side['errors'])} failed" if side["errors"] else ""
         means = side["returns"]
         rows.append([
-            side["side"], report.spread(Estimate(**side["sps"])) + failed, ratio, side["sps_whole"]["value"],
+            side["side"], report.spread(Estimate(**side["sps"])) + failed, ratio,
+            side["sps_whole"]["value"], side["per_cpu_second"]["value"],
             side["warmup_seconds"]["value"], side["wall"]["value"], *work,
             f"{np.mean(means):.0f} ({', '.join(f'{mean:.0f}' for mean in means)})",
         ])  # fmt: skip
-    note = "".join(f"The first {s['warmup_steps']:,} steps are warm-up. " for s in case["sides"][:1] if "sps" in s)
-    return report.table(head, rows) + (f"\n{note.strip()}\n" if note else "")
+    warm = next((side["warmup_steps"] for side in case["sides"] if "sps" in side), None)
+    note = "" if warm is None else f"\nWarm-up, not in the first speed: {warm:,} steps.\n"
+    return report.table(head, rows) + note
 
 
 def _share_table(summary: list[dict[str, Any]]) -> str:

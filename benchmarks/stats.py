@@ -5,7 +5,7 @@ Intervals are percentile bootstraps with a fixed seed, so that a table can be ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,8 @@ def iqm(values: Sequence[float] | Array, axis: int = -1) -> Array:
     ordered = np.sort(np.asarray(values, dtype=np.float64), axis=axis)
     n = ordered.shape[axis]
     cut = n // 4
-    return np.take(ordered, np.arange(cut, n - cut), axis=axis).mean(axis=axis)
+    kept: Array = np.take(ordered, np.arange(cut, n - cut), axis=axis)
+    return np.asarray(kept.mean(axis=axis))
 
 
 def bootstrap_iqm(tasks: Sequence[Sequence[float]], samples: int = SAMPLES, seed: int = 0) -> Estimate:
@@ -59,9 +60,9 @@ def ratio_of_medians(
     """median(a) / median(b); both sides are resampled independently."""
     rng = np.random.default_rng(seed)
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    middle: Callable[[Array], Array] = lambda rows: np.median(rows, axis=-1)  # noqa: E731
-    drawn = middle(_resample(first, samples, rng)) / middle(_resample(second, samples, rng))
-    return _interval(float(middle(first) / middle(second)), drawn)
+    above = np.median(_resample(first, samples, rng), axis=1)
+    below = np.median(_resample(second, samples, rng), axis=1)
+    return _interval(float(np.median(first) / np.median(second)), above / below)
 
 
 def censored_median(values: Sequence[float | None]) -> float | None:

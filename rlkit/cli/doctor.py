@@ -165,10 +165,11 @@ def _gymnasium() -> Iterator[Finding]:
 
 
 def _rendering() -> Iterator[Finding]:
-    import gymnasium
+    from rlkit.config import EnvConfig
+    from rlkit.envs.factory import EnvMaker
 
     try:
-        env = gymnasium.make("CartPole-v1", render_mode="rgb_array")
+        env = EnvMaker(EnvConfig(), render_mode="rgb_array")()  # the way films are made
         try:
             env.reset(seed=0)
             shape = getattr(env.render(), "shape", None)

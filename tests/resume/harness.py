@@ -205,6 +205,7 @@ def _train(config: RunConfig, words: Sequence[str]) -> int:
 
 def _work(work: Callable[[], int], folder: Path, kill: tuple[Any, ...] | None, patch: Patch | None) -> None:
     code = 1
+    multiprocessing.set_start_method("fork", force=True)  # of worker processes; else they import all again
     try:
         with log_of(folder).open("a") as log:
             os.dup2(log.fileno(), 1)
