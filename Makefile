@@ -4,14 +4,16 @@ PYTHON ?= .venv/bin/python
 SYSTEM_PYTHON ?= python3
 ifeq ($(PYTHON),.venv/bin/python)
 STAMP = .venv/.installed
+BENCH_STAMP = .venv/.installed-bench
 else
 STAMP =
+BENCH_STAMP =
 endif
 
-.PHONY: train test test-learning lint format bench clean wheel
+.PHONY: train test test-learning lint format bench bench-speed bench-learning bench-overhead clean wheel
 
 train: $(STAMP) ## set up and run the main job: DQN on CartPole-v1
-	$(PYTHON) -m rlkit train experiment=dqn_cartpole
+	$(PYTHON) -m rlkit train
 
 test: $(STAMP) ## set up and pass the tests
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not learning"
@@ -28,6 +30,17 @@ format: $(STAMP)
 	$(PYTHON) -m ruff check --fix rlkit tests benchmarks
 	$(PYTHON) -m ruff format rlkit tests benchmarks
 
+bench: bench-speed bench-learning bench-overhead ## everything measured; tables in benchmarks/results
+
+bench-speed: $(BENCH_STAMP) ## steps per second beside Stable-Baselines3; ARGS="repeats=5 device=cpu"
+	$(PYTHON) -m benchmarks.speed $(ARGS)
+
+bench-learning: $(BENCH_STAMP) ## the CartPole presets on ten seeds
+	$(PYTHON) -m benchmarks.learning $(ARGS)
+
+bench-overhead: $(BENCH_STAMP) ## the cost of records, TensorBoard and checkpoints
+	$(PYTHON) -m benchmarks.overhead $(ARGS)
+
 wheel: $(STAMP)
 	$(PYTHON) -m pip wheel -q --no-deps --wheel-dir dist .
 
@@ -38,4 +51,8 @@ clean:
 	test -x .venv/bin/python || $(SYSTEM_PYTHON) -m venv .venv
 	.venv/bin/python -m pip install -q -c constraints.txt torch
 	.venv/bin/python -m pip install -q -c constraints.txt -e ".[dev]"
+	touch $@
+
+.venv/.installed-bench: .venv/.installed
+	.venv/bin/python -m pip install -q -c constraints.txt -e ".[dev,bench]"
 	touch $@

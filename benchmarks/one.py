@@ -29,7 +29,7 @@ def measure(side: str, kind: str, **job: Any) -> dict[str, Any]:
         [sys.executable, "-m", "benchmarks.one", json.dumps(job)], capture_output=True, text=True,
         env=environment, cwd=ROOT,
     )  # fmt: skip
-    asked = {name: job[name] for name in ("side", "case", "variant", "seed") if name in job}
+    asked: dict[str, Any] = {name: job[name] for name in ("side", "case", "variant", "seed") if name in job}
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         return {**asked, "error": lines[-1]}

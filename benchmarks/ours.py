@@ -162,7 +162,7 @@ def learning(job: dict[str, Any]) -> dict[str, Any]:
             "monitor.eval_video=none", "logger=[jsonl]",
         ])  # fmt: skip
         run = rlkit.train(config)
-        plan, agent, _ = session._reopen(run.path, "latest", (), job["device"])
+        plan, agent, _ = session.reopen(run.path, "latest", (), job["device"])
         evaluator = Evaluator(
             config.env, config.wrappers, seed=config.seed, episodes=job["episodes"],
             lanes=config.trainer.eval_envs, device=plan.setup.device, stream="test",

@@ -179,7 +179,8 @@ def page(
 
 def _case_table(case: dict[str, Any]) -> str:
     head = ["", "steps/s, median [IQR]", f"ratio to {PEER} [95 %]", "steps/s, whole loop",
-            "steps per CPU s, whole run", "warm-up s", "wall s, imports included", "updates", "samples", "final return (seeds)"]  # fmt: skip
+            "steps per CPU s, whole run", "warm-up s", "wall s, imports included", "updates", "samples",
+            "final return (seeds)"]  # fmt: skip
     rows = []
     for side in case["sides"]:
         if "sps" not in side:

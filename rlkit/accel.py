@@ -55,7 +55,10 @@ def prepare(config: AccelConfig, images: bool) -> int:
     """
     threads = config.threads or (torch.get_num_threads() if images else 1)
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(config.deterministic, warn_only=False)
+    if (
+        config.deterministic != torch.are_deterministic_algorithms_enabled()
+    ):  # asking costs seconds of imports
+        torch.use_deterministic_algorithms(config.deterministic)
     return threads
 
 

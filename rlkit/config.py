@@ -87,9 +87,9 @@ class NetConfig:
 class TrainerConfig:
     total_steps: int = key(50_000, "agent decisions over all lanes", low=1)
     log_every: int = key(1_000, "steps between rows of metrics", low=1)
-    eval_every: int = key(5_000, "steps between evaluations; 0 never", low=0)
-    eval_episodes: int = key(10, "episodes of one evaluation", low=1)
-    eval_envs: int = key(5, "lanes of the evaluation", low=1)
+    eval_every: int = key(2_500, "steps between evaluations; 0 never", low=0)
+    eval_episodes: int = key(20, "episodes of one evaluation", low=1)
+    eval_envs: int = key(10, "lanes of the evaluation", low=1)
     checkpoint_every: int = key(10_000, "steps between checkpoints; 0 only at the end", low=0)
     keep_checkpoints: int = key(2, "how many of the newest checkpoints stay", low=1)
     stop_at_return: float | None = key(None, "stop when an evaluation's mean reaches this")
@@ -111,7 +111,7 @@ class MonitorConfig:
 class AccelConfig:
     mode: str = key(
         "auto",
-        "auto: cudagraph on CUDA, compile or eager elsewhere",
+        "auto: eager; compile and cudagraph are asked for",
         choices=("auto", "eager", "compile", "cudagraph"),
     )
     threads: int = key(0, "CPU threads of torch; 0: one for small networks, all cores for images", low=0)

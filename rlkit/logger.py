@@ -113,6 +113,11 @@ class Logger:
         if self._terminal is not None:
             self._terminal.progress(step, total, self._shown)
 
+    def end_progress(self) -> None:
+        """Leave the progress line where it is: what is said next comes below it."""
+        if self._terminal is not None:
+            self._terminal.close()
+
     def say(self, text: str) -> None:
         """A message for people: to the terminal, beside the progress line, and to train.log."""
         if self._terminal is not None:

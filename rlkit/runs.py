@@ -39,6 +39,11 @@ class Run:
         return f"Run({str(self.path)!r}, {self.status})"
 
     @property
+    def name(self) -> str:
+        """The folder's name; a job of a sweep has its sweep's in front, since it is only a number."""
+        return f"{self.path.parent.name}/{self.path.name}" if self.path.name.isdigit() else self.path.name
+
+    @property
     def status(self) -> str:
         """running, done, stopped, failed, preempted; died where it says running and nobody is."""
         status = str(self.info.get("status", "?"))
@@ -125,15 +130,15 @@ def find_run(name: Path | str, root: Path | str = "runs") -> Path:
         raise UserError(f"{path} is no run folder: it has no readable run.json")
     runs = list_runs(root)
     for matches in (
-        [run for run in runs if run.path.name == text],
-        [run for run in runs if run.path.name.startswith(text) or run.path.name.endswith(text)],
+        [run for run in runs if run.name == text],
+        [run for run in runs if run.name.startswith(text) or run.name.endswith(text)],
     ):
         if len(matches) == 1:
             return matches[0].path
         if matches:
             paths = ", ".join(str(run.path) for run in matches[:5])
             raise UserError(f"{text!r} fits {len(matches)} runs ({paths}); give a path or more of the name")
-    names = [run.path.name for run in runs]
+    names = [run.name for run in runs]
     near = get_close_matches(text, names, n=3, cutoff=0.5) or names[:3]
     there = f"near it: {', '.join(near)}" if near else f"{root} holds no run yet"
     raise UserError(f"there is no run {text!r}; {there}")
@@ -243,7 +248,7 @@ def _row(run: Run) -> list[Any]:
     when = f"{_ago(datetime.now().timestamp() - started)} ago" if started else None
     what = [info.get("env"), info.get("agent"), info.get("seed"), run.status]
     found = [_count(info.get("steps")), run.score, info.get("solved"), _count(info.get("sps"))]
-    return [run.path.name, *what, *found, when]
+    return [run.name, *what, *found, when]
 
 
 def _cell(value: Any) -> str:

@@ -15,38 +15,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rlkit import registry
-from rlkit.accel import pick_device, pick_mode, prepare
+from rlkit.accel import prepare
 from rlkit.check import flatten
 from rlkit.checkpoint import Checkpoints
 from rlkit.config import RunConfig, load_run_config, require_trusted, to_dict, to_yaml
-from rlkit.envs.factory import EnvInfo, EnvMaker, choose_engine, make_envs, probe
+from rlkit.envs.factory import EnvMaker, choose_engine, make_envs
 from rlkit.errors import NumbersBroke, Preempted, UserError
 from rlkit.evaluator import Evaluator
 from rlkit.files import replace_file
 from rlkit.filming import RunMonitor
-from rlkit.logger import Logger, check_sinks
-from rlkit.memory.budget import refuse_if_too_large
-from rlkit.nets.encoders import is_image
+from rlkit.logger import Logger
+from rlkit.plan import Plan, make_plan, reopen
 from rlkit.playing import film_policy, watch_policy
 from rlkit.resume import find_resumable, merged
 from rlkit.runfolder import RunFolder
 from rlkit.runs import Run
 from rlkit.spaces import describe
 from rlkit.trainer import Trainer
-from rlkit.types import Agent, AgentSetup, Score
+from rlkit.types import Agent, Score
 
 log = logging.getLogger("rlkit")
-
-
-@dataclass
-class Plan:
-    """What was checked and can be built: nothing has been written yet."""
-
-    config: RunConfig
-    info: EnvInfo
-    agent_class: Any
-    setup: AgentSetup
 
 
 def train(
@@ -70,7 +58,7 @@ def train(
         if over is not None:
             return over
     plan = make_plan(config)
-    words = list(command or ["rlkit", "train", *overrides])
+    words = list(command or (["rlkit", "train", *overrides] if overrides else ["rlkit.train(config)"]))
     if continued is None:
         run_dir = claim(config, folder)
         run_dir.start(to_yaml(config), to_dict(config), words, overrides)
@@ -107,30 +95,6 @@ def claim(config: RunConfig, folder: Path | None) -> RunFolder:
     return RunFolder.create(Path(config.run.root), group, exact=exact, claim=folder)
 
 
-def make_plan(config: RunConfig) -> Plan:
-    """Everything that bad input can break, before anything is written."""
-    check_sinks(config.logger)
-    device = pick_device(config.device)
-    pick_mode(config.accel.mode, device)
-    agent_class = registry.agents.get(config.agent.name)
-    info = probe(config.env, config.wrappers)
-    reason = agent_class.serves(info.action, info.obs)
-    if reason:
-        able = [name for name in registry.agents.names() if not _refuses(name, info)]
-        raise UserError(f"{reason}; agents that can: {', '.join(able)}")
-    setup = AgentSetup(
-        info.obs, info.action, config.env.num_envs, config.trainer.total_steps, device, config.seed,
-        config.net, config.accel,
-    )  # fmt: skip
-    refuse_if_too_large(agent_class, config.agent, setup)
-    return Plan(config, info, agent_class, setup)
-
-
-def _refuses(name: str, info: EnvInfo) -> str | None:
-    reason: str | None = registry.agents.get(name).serves(info.action, info.obs)
-    return reason
-
-
 # ---------------------------------------------------------------------- the run itself
 
 
@@ -142,7 +106,7 @@ def _run(plan: Plan, folder: RunFolder, resumed: bool) -> Run:
     trainer: Trainer | None = None
     try:
         with _signals() as asked:
-            threads = prepare(config.accel, any(is_image(leaf) for leaf in plan.info.obs.leaves))
+            threads = prepare(config.accel, plan.images)
             trainer = build(plan, folder, logger, checkpoints, resumed, parts)
             folder.write(device=str(plan.setup.device), threads=threads)
             if resumed:
@@ -180,11 +144,13 @@ def build(
     parts.append(envs)
     agent: Agent = plan.agent_class(config.agent, setup)
     maker = EnvMaker(config.env, config.wrappers, render_mode=info.film_mode)
-    monitor = RunMonitor(
-        folder.monitor, config.monitor, train=maker, evaluate=replace(maker, training=False), info=info,
-        run_id=folder.path.name, resume=resumed,
-    )  # fmt: skip
-    parts.append(monitor)
+    monitor = None
+    if config.monitor.records or {config.monitor.video, config.monitor.eval_video} != {"none"}:
+        monitor = RunMonitor(
+            folder.monitor, config.monitor, train=maker, evaluate=replace(maker, training=False), info=info,
+            run_id=folder.path.name, resume=resumed,
+        )  # fmt: skip
+        parts.append(monitor)
     evaluator = _evaluator(plan, "eval", config.trainer.eval_episodes) if config.trainer.eval_every else None
     return Trainer(
         config.trainer, agent, envs, logger=logger, folder=folder, evaluator=evaluator,
@@ -318,15 +284,11 @@ def _signals() -> Iterator[_Asked]:
 def _introduce(plan: Plan, folder: RunFolder, logger: Logger) -> None:
     config, info = plan.config, plan.info
     logger.hparams(flatten(to_dict(config)), ["eval/return_mean", "episode/return"])
-    engine = choose_engine(config.env)
-    chosen = (
-        f"{engine} (auto: light environments run fastest in this process)"
-        if config.env.engine == "auto"
-        else engine
-    )
+    lanes = "1 lane" if config.env.num_envs == 1 else f"{config.env.num_envs} lanes"
+    auto = " (auto: fastest for light environments)" if config.env.engine == "auto" else ""
     logger.say(
-        f"{config.agent.name} on {config.env.id}: {describe(info.obs.space)} → {info.action.describe()}, "
-        f"{config.env.num_envs} lane(s), engine {chosen}, {plan.setup.device}, seed {config.seed}"
+        f"{config.agent.name} on {config.env.id}: {describe(info.obs.space)} → {info.action.describe()}\n"
+        f"{lanes}, engine {choose_engine(config.env)}{auto}, {plan.setup.device}, seed {config.seed}"
     )
     nbytes = getattr(plan.agent_class, "nbytes", None)
     if nbytes:
@@ -351,28 +313,11 @@ def _conclude(plan: Plan, trainer: Trainer, folder: RunFolder, tested: dict[str,
     ]
     if trainer.monitor and trainer.monitor.films:
         lines.append(f"film     {trainer.monitor.films[-1]}")
+    trainer.logger.end_progress()
     trainer.logger.say("\n".join(lines))
 
 
 # ---------------------------------------------------------------------- afterwards
-
-
-def _reopen(
-    run_path: Path, checkpoint: str, plugins: Sequence[str], device: str | None
-) -> tuple[Plan, Agent, int]:
-    """The plan and the trained agent of a run folder; nothing that the folder names is imported."""
-    registry.load_plugins(plugins)
-    config = load_run_config(run_path, plugins)
-    require_trusted(config, plugins)
-    config.device = device or "auto"
-    loaded = Checkpoints(run_path / "checkpoints").load(
-        int(checkpoint) if checkpoint.isdigit() else checkpoint, map_location="cpu"
-    )
-    plan = make_plan(config)
-    prepare(config.accel, any(is_image(leaf) for leaf in plan.info.obs.leaves))
-    agent: Agent = plan.agent_class(config.agent, plan.setup)
-    agent.load_state_dict(loaded.state["agent"], policy_only=True)
-    return plan, agent, loaded.step
 
 
 def evaluate(
@@ -388,7 +333,7 @@ def evaluate(
 
     With the run's number of episodes and lanes, `checkpoint=best` gives exactly the mean that was logged.
     """
-    plan, agent, _ = _reopen(run_path, checkpoint, plugins, device)
+    plan, agent, _ = reopen(run_path, checkpoint, plugins, device)
     evaluator = _evaluator(plan, "eval", episodes or plan.config.trainer.eval_episodes, lanes)
     return evaluator(agent.actor())[0]
 
@@ -404,7 +349,7 @@ def play(
     out: Path | None = None,
 ) -> list[Path]:
     """Film greedy episodes into `out` (default: play/ in the run folder); `watch` shows them in a window."""
-    plan, agent, step = _reopen(run_path, checkpoint, plugins, device)
+    plan, agent, step = reopen(run_path, checkpoint, plugins, device)
     if watch:
         watch_policy(plan.config, plan.setup.device, agent.actor(), episodes)
         return []

@@ -52,9 +52,9 @@ class Trainer:
         self._save_due = Every(config.checkpoint_every)
         self._evaluations, self._evaluated_at, self._saved_at = 0, -1, -1
         self._obs: Tree | None = None
-        self._spent = {"act": 0.0, "env": 0.0, "learn": 0.0, "rest": 0.0}  # seconds since the last row
-        self._lap = self._beat = time.perf_counter()
-        self._lap_step = 0
+        self._spent = {"act": 0.0, "env": 0.0, "learn": 0.0}  # seconds since the last row
+        self._lap = self._first_lap = self._beat = time.perf_counter()
+        self._lap_step = self._first_step = 0
 
     # ------------------------------------------------------------------ the loop
 
@@ -63,7 +63,8 @@ class Trainer:
         agent, envs, clock = self.agent, self.envs, time.perf_counter
         obs = self._obs if self._obs is not None else envs.reset().obs
         total, spent, ended = self.config.total_steps, self._spent, self._satisfied()
-        self._lap, self._lap_step = clock(), self.now
+        self._lap = self._first_lap = clock()
+        self._lap_step = self._first_step = self.now
         while self.now < total and not ended and not self.stop:
             start = clock()
             decision = agent.act(obs, self.now)
@@ -92,7 +93,6 @@ class Trainer:
                 self._log()
             if save:
                 self._save()
-            spent["rest"] += clock() - learnt
         if self._saved_at != self.now:
             self._save()
         if self.stop and self.now < total and not ended:
@@ -144,6 +144,9 @@ class Trainer:
         clock = time.perf_counter()
         seconds, steps = max(clock - self._lap, 1e-9), self.now - self._lap_step
         row = {"time/sps": steps / seconds}
+        row["time/share_rest"] = (
+            1.0 - sum(self._spent.values()) / seconds
+        )  # logging, evaluation, films, saves
         for name, share in self._spent.items():
             row[f"time/share_{name}"] = share / seconds
             self._spent[name] = 0.0

@@ -59,9 +59,10 @@ ARROWS = {
     "report": "check config errors files runs",
     # the run, and the front door
     "trainer": f"{BASE} checkpoint evaluator filming logger runfolder schedules",
+    "plan": f"{BASE} accel check checkpoint envs logger memory nets registry",
     "session": (
-        f"{BASE} accel check checkpoint envs evaluator files filming logger memory nets playing registry "
-        "resume runfolder runs trainer"
+        f"{BASE} accel check checkpoint envs evaluator files filming logger memory nets plan playing "
+        "registry resume runfolder runs trainer"
     ),
     "launchers": f"{BASE} check registry runs session",
     "cli": f"{BASE} check envs files launchers registry report runs session",

@@ -77,6 +77,7 @@ def test_dqn_updates_and_copies(
     config = DQNConfig(
         batch_size=2,
         buffer_size=500,
+        n_step=1,
         learning_starts=learning_starts,
         train_every=train_every,
         gradient_steps=gradient_steps,
@@ -118,7 +119,9 @@ def test_dqn_soft_targets_follow_every_update(lanes: int) -> None:
 @pytest.mark.parametrize("stop", [90, 500, 777])
 def test_dqn_counts_on_after_a_checkpoint(lanes: int, stop: int) -> None:
     calls = {"updates": 0, "copies": 0}
-    config = DQNConfig(batch_size=2, buffer_size=500, learning_starts=100, train_every=10, target_every=128)
+    config = DQNConfig(
+        batch_size=2, buffer_size=500, n_step=1, learning_starts=100, train_every=10, target_every=128
+    )
     world = Dull(counted(DQN(config, setup(lanes)), calls), lanes)
     world.run(stop)
     state = world.agent.state_dict()

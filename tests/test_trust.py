@@ -216,7 +216,7 @@ def test_a_module_named_on_the_command_line_is_trusted(
     verb: str, folder: Path, evil: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     edit(folder, lambda config: config["env"].update(id="evil_twin:Twin-v0"))
-    shutil.rmtree(folder / "monitor")  # a record is of one environment
+    shutil.rmtree(folder / "monitor", ignore_errors=True)  # a record is of one environment
     words = [*verbs(folder)[verb], "plugins=[evil_twin]"]
     assert cli.main(words) == 0, capsys.readouterr().err
     assert evil.exists()

@@ -167,6 +167,40 @@ def test_a_state_loads_into_lanes_that_were_used() -> None:
     assert [told(episode) for episode in used.drain()] == [told(episode) for episode in envs.drain()]
 
 
+def test_lanes_that_wait_for_their_turn_are_never_stepped_after_an_end() -> None:
+    """Gymnasium's own engine in DISABLED mode refuses that. Lane 1 has 60 actions behind it, lane 0 a few."""
+
+    def build() -> VectorEnvs:
+        makers = [partial(gym.make, "CartPole-v1")] * 3
+        return VectorEnvs(SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED), seed=1)
+
+    envs, again = build(), build()
+    envs.reset([1, 2, -1])
+    angle, speed = 2, 3
+    for t in range(60):
+        obs = envs.obs["obs"]
+        balanced = (obs[:, angle] + 0.3 * obs[:, speed] > 0).long()
+        balanced[0] = 0  # lane 0 falls again and again
+        envs.send(Decision(balanced[:, None], seeds=torch.tensor([10 + t, 20 + t, -1])))
+        envs.recv()
+    state = through_a_file(envs.state_dict())
+    ages = [len(actions) for actions in state["actions"]]
+    assert ages[1] == 60
+    assert 0 < ages[0] < 12
+    again.load_state_dict(state)
+    assert again.resume_inexact is None
+    assert tree_equal(*({k: v[:2] for k, v in e.obs.items()} for e in (envs, again)))
+
+
+def test_lanes_parked_since_the_reset() -> None:
+    envs, again = make("CartPole-v1"), make("CartPole-v1")
+    envs.reset([5, -1, -1])
+    again.load_state_dict(through_a_file(envs.state_dict()))
+    assert again.resume_inexact is None
+    assert again.state_dict()["seeds"] == [5, None, None]
+    assert [step.valid.tolist() for step in play(again, torch.Generator(), 2)] == [[True, False, False]] * 2
+
+
 # ---------------------------------------------------------------------- what cannot be exact is told
 
 

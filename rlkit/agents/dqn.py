@@ -28,22 +28,24 @@ from rlkit.types import ALL, AgentSetup, Decision, Metrics, RowStore, State, Tim
 
 @dataclass
 class DQNConfig:
+    """Defaults were chosen on CartPole-v1, seeds 1000 and above."""
+
     name: str = key("dqn", "this agent", choices=("dqn",))
-    lr: float = key(5e-4, "Adam's step size at the start", above=0.0)
-    lr_schedule: str = key("constant", "to 0 at trainer.total_steps", choices=("constant", "linear", "cosine"))
-    batch_size: int = key(128, "transitions per update", low=1)
+    lr: float = key(1e-3, "Adam's step size at the start", above=0.0)
+    lr_schedule: str = key("linear", "to 0 at trainer.total_steps", choices=("constant", "linear", "cosine"))
+    batch_size: int = key(64, "transitions per update", low=1)
     buffer_size: int = key(10_000, "transitions kept, over all lanes", low=1)
-    learning_starts: int = key(1_000, "steps of pure exploration first", low=0)
-    train_every: int = key(4, "steps between learning", low=1)
+    learning_starts: int = key(1_000, "steps before the first update", low=0)
+    train_every: int = key(2, "steps between learning", low=1)
     gradient_steps: int = key(1, "updates each time learning is due", low=1)
     gamma: float = key(0.99, "discount", low=0.0, high=1.0)
-    n_step: int = key(1, "rewards summed before bootstrapping", low=1)
+    n_step: int = key(5, "rewards summed before bootstrapping", low=1)
     double: bool = key(
         True, "the online network chooses the successor's action, the target network values it"
     )
-    target_every: int = key(500, "steps between copies into the target network; 0 uses target_tau", low=0)
+    target_every: int = key(0, "steps between copies into the target network; 0: after every update", low=0)
     target_tau: float = key(
-        1.0, "share of the online network in each update of the target", above=0.0, high=1.0
+        0.01, "share of the online network in each update of the target", above=0.0, high=1.0
     )
     epsilon_start: float = key(1.0, "probability of a random action at step 0 …", low=0.0, high=1.0)
     epsilon_end: float = key(0.05, "… and after epsilon_steps", low=0.0, high=1.0)
@@ -121,27 +123,26 @@ class DQN:
         explore = draw[0] < self._epsilon(now)  # [N]
         exploring = np.count_nonzero(explore)
         if exploring == n:
-            return Decision(self._to(self._random(draw[1], obs)))
+            return Decision(self._random(draw[1], obs))
         if self._host_q is not None and n <= MAX_ROWS:
-            greedy = self._host_q(obs["obs"].numpy()).argmax(1)
-            chosen = np.where(explore, self._random(draw[1], obs), greedy) if exploring else greedy
-            return Decision(torch.from_numpy(chosen)[:, None])
-        with torch.no_grad():
-            action = allowed(self.online(obs), obs).argmax(1)[:, None]  # [N, 1]
-            if not exploring:
-                return Decision(action)
-            return Decision(torch.where(self._to(explore), self._to(self._random(draw[1], obs)), action))
+            action = torch.from_numpy(self._host_q(obs["obs"].numpy()).argmax(1))[:, None]  # [N, 1]
+        else:
+            with torch.no_grad():
+                action = allowed(self.online(obs), obs).argmax(1)[:, None]
+        if not exploring:
+            return Decision(action)
+        return Decision(torch.where(self._to(explore)[:, None], self._random(draw[1], obs), action))
 
-    def _random(self, uniform: np.ndarray, obs: Tree) -> np.ndarray:
-        """Uniform numbers [N] → actions [N], uniform over those that the mask allows."""
+    def _random(self, uniform: np.ndarray, obs: Tree) -> Tensor:
+        """Uniform numbers [N] → actions [N, 1], uniform over those that the mask allows."""
         if "action_mask" not in obs:
-            return (uniform.astype(np.float64) * self.setup.action.n).astype(np.int64)
-        mask = obs["action_mask"].cpu().numpy() != 0  # [N, n]
-        rank = uniform.astype(np.float64) * mask.sum(1)
-        return (mask.cumsum(1) > rank[:, None]).argmax(1)
+            return self._to((uniform.astype(np.float64) * self.setup.action.n).astype(np.int64))[:, None]
+        mask = obs["action_mask"] != 0  # [N, n]
+        rank = self._to(uniform) * mask.sum(1)
+        return (mask.cumsum(1) > rank[:, None]).int().argmax(1)[:, None]
 
     def _to(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array)[:, None].to(self.setup.device, non_blocking=True)  # [N, 1]
+        return torch.from_numpy(array).to(self.setup.device, non_blocking=True)
 
     def observe(self, obs: Tree, decision: Decision, step: TimeStep) -> None:
         self.replay.add(obs, step)
@@ -183,7 +184,7 @@ class DQN:
     def _update_eager(
         self, obs: Tree, action: Tensor, reward: Tensor, factor: Tensor, next_obs: Tree, weight: Tensor
     ) -> Metrics:
-        """One gradient step on B transitions: target = reward + factor · Q(next_obs) (van Hasselt 2016, eq. 4)."""
+        """One gradient step on B transitions; target = reward + factor · Q(next_obs) (van Hasselt, eq. 4)."""
         with torch.no_grad():
             next_q = self.target(next_obs)  # [B, n]
             if self.config.double:

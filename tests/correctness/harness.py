@@ -167,7 +167,7 @@ def check_no_temptation(
 ) -> None:
     """What the next episode brings is no merit of this one's actions."""
     if isinstance(config, DQNConfig):
-        # A replay mixes policies: while one of them repeats itself, this action foretells the last one's gift.
+        # A replay mixes policies: while one repeats itself, this action foretells the last one's gift.
         # And Huber's loss learns a median: of rewards 1 and 4, it may be either.
         config = replace(config, epsilon_end=1.0, loss="mse")
     agent = train(lambda: Temptation(truncate), config, STEPS[config.name], mode=mode, seed=seed)

@@ -6,13 +6,14 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
 from correctness.harness import NET, advance, dqn, lab
-from rlkit.agents.dqn import DQN, DQNConfig
+from rlkit.agents.dqn import DQN, DQNConfig, allowed
 from rlkit.config import NetConfig
 from rlkit.envs.probe import Clock, Echo, Match
 
@@ -213,3 +214,45 @@ def test_updates_are_the_arithmetic_of_the_configuration(lanes: int, gradient_st
     advance(place, 1_000)
     assert len(updates) == (place.now - 200) // 8 * gradient_steps
     assert min(updates) > 200
+
+
+class _Masked(_Line):
+    """Three actions, of which the observation's mask allows only the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = spaces.Dict(
+            {"action_mask": spaces.MultiBinary(3), "obs": spaces.Box(-9, 9, (1,))}
+        )
+
+    def reset(self, **arguments: Any) -> Any:
+        return self._seen(), {}
+
+    def step(self, action: Any) -> Any:
+        return self._seen(), 0.0, True, False, {}
+
+    def _seen(self) -> dict[str, Any]:
+        return {"action_mask": np.array([0, 1, 0], dtype=np.int8), "obs": np.zeros(1, dtype=np.float32)}
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.5, 1.0])
+def test_invalid_actions_are_never_taken(epsilon: float) -> None:
+    place = lab(lambda: _Masked(), replace(dqn(), epsilon_start=epsilon, epsilon_end=epsilon), lanes=16)
+    obs = {"action_mask": torch.tensor([[0, 1, 0]] * 16, dtype=torch.uint8), "obs": torch.zeros(16, 1)}
+    assert all(bool((place.agent.act(obs, 0).action == 1).all()) for _ in range(10))
+    assert bool((place.agent.actor()(obs, torch.ones(16, dtype=torch.bool)) == 1).all())
+
+
+def test_random_actions_are_uniform_over_what_is_valid() -> None:
+    place = lab(lambda: _Masked(), replace(dqn(), epsilon_start=1.0, epsilon_end=1.0), lanes=3000)
+    obs = {"action_mask": torch.tensor([[1, 0, 1]] * 3000, dtype=torch.uint8), "obs": torch.zeros(3000, 1)}
+    counts = torch.bincount(place.agent.act(obs, 0).action[:, 0], minlength=3)
+    assert counts[1] == 0
+    assert abs(int(counts[0]) - 1500) < 4 * (3000 / 4) ** 0.5
+
+
+def test_targets_ignore_invalid_successors() -> None:
+    agent = _linear(replace(dqn(), double=False))
+    q = agent.target(_column(2.0))  # (20, 11, 30)
+    mask = {"action_mask": torch.tensor([[1, 1, 0]])}
+    assert float(allowed(q, mask).amax()) == 20.0
