@@ -144,9 +144,8 @@ class Trainer:
         clock = time.perf_counter()
         seconds, steps = max(clock - self._lap, 1e-9), self.now - self._lap_step
         row = {"time/sps": steps / seconds}
-        row["time/share_rest"] = (
-            1.0 - sum(self._spent.values()) / seconds
-        )  # logging, evaluation, films, saves
+        rest = 1.0 - sum(self._spent.values()) / seconds  # evaluation, films, saves, logs
+        row["time/share_rest"] = rest
         for name, share in self._spent.items():
             row[f"time/share_{name}"] = share / seconds
             self._spent[name] = 0.0
@@ -154,8 +153,9 @@ class Trainer:
         scalars = self.logger.flush(self.now, row)
         if self.logger.broken:
             raise NumbersBroke(f"{self.logger.broken} is not finite at step {self.now}")
+        average = (self.now - self._first_step) / max(clock - self._first_lap, 1e-9)  # a steadier ETA
         shown = {
-            "sps": scalars["time/sps"],
+            "sps": average,
             "epsilon": scalars.get("explore/epsilon"),
             "best eval": self.best,
         }
