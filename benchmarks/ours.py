@@ -21,6 +21,7 @@ from rlkit.agents import dqn, ppo
 from rlkit.config import EnvConfig
 from rlkit.envs.factory import make_envs
 from rlkit.evaluator import Evaluator
+from rlkit.plan import reopen
 from rlkit.trainer import Trainer
 from rlkit.types import Decision
 
@@ -162,7 +163,7 @@ def learning(job: dict[str, Any]) -> dict[str, Any]:
             "monitor.eval_video=none", "logger=[jsonl]",
         ])  # fmt: skip
         run = rlkit.train(config)
-        plan, agent, _ = session.reopen(run.path, "latest", (), job["device"])
+        plan, agent, _ = reopen(run.path, "latest", (), job["device"])
         evaluator = Evaluator(
             config.env, config.wrappers, seed=config.seed, episodes=job["episodes"],
             lanes=config.trainer.eval_envs, device=plan.setup.device, stream="test",
