@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml  # type: ignore[import-untyped]
 
@@ -142,6 +142,8 @@ class RunConfig:
     device: str = key("auto", "where tensors live", choices=DEVICES)
     resume: str | None = key(None, "a run (path, name, latest) to continue, or auto")
     plugins: list[str] = key([], "modules to import first; they register names")  # noqa: RUF009
+
+    words: ClassVar[Sequence[str]] = ()  # no key: the overrides that composed it, so that resume can compare
 
 
 def conf_dir() -> Path:

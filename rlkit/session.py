@@ -46,9 +46,11 @@ def train(
 ) -> Run:
     """Do the run that `config` describes, or continue the one that `config.resume` names.
 
-    overrides: the words that made `config`, to find and compare runs by. folder: an empty directory to use.
+    overrides: the words that made `config` (default: those `compose` was given), to find and compare runs
+    by. folder: an empty directory to use.
     Raises UserError before anything is written; NumbersBroke, Preempted or the exception that ended it.
     """
+    overrides = overrides or config.words
     continued = find_resumable(config, overrides)
     if continued is not None:
         stored = load_run_config(continued, config.plugins)
@@ -58,7 +60,7 @@ def train(
         if over is not None:
             return over
     plan = make_plan(config)
-    words = list(command or (["rlkit", "train", *overrides] if overrides else ["rlkit.train(config)"]))
+    words = list(command or ["rlkit.train", *overrides])
     if continued is None:
         run_dir = claim(config, folder)
         run_dir.start(to_yaml(config), to_dict(config), words, overrides)

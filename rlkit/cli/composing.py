@@ -50,7 +50,9 @@ def compose(overrides: Sequence[str] | None = None, *, config_dir: Path | str | 
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             composed = hydra_compose("config", overrides=[*words, *search])
-            return finish(composed, [*words, *search])
+            config = finish(composed, [*words, *search])
+            config.__dict__["words"] = tuple(words)
+            return config
     except Exception as error:
         known = explain(error, words, folders)
         raise error if known is None else known from error

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+import rlkit
 from rlkit import cli
+from rlkit.errors import UserError
 from rlkit.lock import Lock
 from rlkit.runs import Run, list_runs
 
@@ -118,3 +121,11 @@ def test_eight_runs_started_at_once_have_eight_folders(tmp_path: Path) -> None:
     assert all(item.status == "done" for item in found)
     for item in found:
         assert json.loads((item.path / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 50
+
+
+def test_from_python_overrides_are_compared_too(short_run: Callable[..., Run]) -> None:
+    run = short_run("agent=random", "trainer.total_steps=50")
+    assert "agent=random" in run.info["overrides"]
+    for words, said in ((["seed=5"], "seed=5 differs"), (["agent=random"], "raise trainer.total_steps")):
+        with pytest.raises(UserError, match=said):
+            rlkit.train(rlkit.compose([f"resume={run.path}", *words]))
