@@ -40,8 +40,8 @@ def overrides(told: Settings) -> list[str]:
             "learning_starts": told.learning_starts, "buffer_size": told.buffer_size,
             "batch_size": told.batch_size, "train_every": told.train_every, "loss": "huber",
             "gradient_steps": told.gradient_steps, "target_every": told.target_every, "target_tau": 1.0,
-            "n_step": 1, "double": "false", "epsilon_start": 1.0, "epsilon_end": told.epsilon_end,
-            "epsilon_steps": int(told.exploration * told.steps),
+            "n_step": 1, "double": "false", "lr_schedule": "constant", "epsilon_start": 1.0,
+            "epsilon_end": told.epsilon_end, "epsilon_steps": int(told.exploration * told.steps),
         }  # fmt: skip
     else:
         common += ["agent=ppo", "net.activation=tanh", "net.orthogonal=true", f"env.num_envs={told.lanes}"]

@@ -13,7 +13,7 @@ ENV = "CartPole-v1"
 
 @dataclass(frozen=True)
 class DQNSettings:
-    """CleanRL's dqn.py on CartPole: single Q-learning with a hard target copy."""
+    """Single Q-learning with a hard target copy; the defaults are those of CleanRL's dqn.py on CartPole."""
 
     steps: int
     learning_starts: int = 10_000
@@ -72,6 +72,7 @@ Settings = DQNSettings | PPOSettings
 
 CASES = {
     "dqn": "DQN, CleanRL's hyperparameters",
+    "dqn_zoo": "DQN, rl-zoo's hyperparameters: 128 updates of 64 every 256 steps",
     "ppo_zoo": "PPO, rl-zoo's hyperparameters: 8 × 32, 20 epochs of 256",
     "ppo_default": "PPO, common defaults: 4 × 128, 4 epochs of 128",
 }
@@ -81,6 +82,12 @@ def settings(case: str, steps: int) -> Settings:
     """The hyperparameters of a case, for a budget of about `steps` (rounded up to whole rollouts)."""
     if case == "dqn":
         return DQNSettings(_up(steps, 10), learning_starts=min(10_000, _up(steps // 5, 10)))
+    if case == "dqn_zoo":
+        return DQNSettings(
+            _up(steps, 256), learning_starts=1_000, lr=2.3e-3, buffer_size=100_000, batch_size=64,
+            train_every=256, gradient_steps=128, target_every=10, epsilon_end=0.04, exploration=0.16,
+            hidden=(256, 256),
+        )  # fmt: skip
     if case == "ppo_zoo":
         return PPOSettings(
             _up(steps, 256), lanes=8, horizon=32, epochs=20, minibatch_size=256, lr=1e-3, clip=0.2,

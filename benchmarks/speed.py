@@ -1,6 +1,6 @@
 """Steps per second of DQN and PPO on CartPole-v1 beside Stable-Baselines3, told to do the same work.
 
-python -m benchmarks.speed [repeats=5] [steps=50000] [cases=dqn,ppo_zoo,ppo_default]
+python -m benchmarks.speed [repeats=5] [steps=50000] [cases=dqn,dqn_zoo,ppo_zoo,ppo_default]
                            [variants=eager,compile] [device=auto] [episodes=20] [peer=true]
 """
 
@@ -24,7 +24,7 @@ CEILING_STEPS = 20_000
 class SpeedArgs:
     repeats: int = 5  # each with a seed of its own, 0, 1, …
     steps: int = 50_000
-    cases: str = "dqn,ppo_zoo,ppo_default"
+    cases: str = "dqn,dqn_zoo,ppo_zoo,ppo_default"
     variants: str = "eager,compile"  # of rlkit; cudagraph is added on CUDA
     device: str = "auto"
     episodes: int = 20  # greedy ones, of the final network
