@@ -86,7 +86,7 @@ def test_failures_are_longer_than_any_number() -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_budgets_hold_whole_rollouts_and_marks_match(case: str) -> None:
     told = settings(case, 50_000)
-    unit = 10 if isinstance(told, DQNSettings) else told.lanes * told.horizon
+    unit = told.train_every if isinstance(told, DQNSettings) else told.lanes * told.horizon
     assert told.steps % unit == 0
     assert told.mark % unit == 0
     assert told.warmup < told.steps
@@ -102,6 +102,7 @@ def test_rlkit_is_told_what_the_peer_is_told() -> None:
     agent = config.agent
     assert (agent.name, agent.double, agent.n_step, agent.loss) == ("dqn", False, 1, "huber")
     assert (agent.epsilon_steps, agent.learning_starts, agent.lr) == (25_000, 10_000, 2.5e-4)
+    assert (agent.lr_schedule, agent.target_every, agent.target_tau) == ("constant", 500, 1.0)
     assert (config.net.hidden, config.net.activation) == ([120, 84], "relu")
 
     zoo = settings("ppo_zoo", 50_000)
