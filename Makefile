@@ -5,18 +5,23 @@ SYSTEM_PYTHON ?= python3
 ifeq ($(PYTHON),.venv/bin/python)
 STAMP = .venv/.installed
 BENCH_STAMP = .venv/.installed-bench
+ENVS_STAMP = .venv/.installed-envs
 else
 STAMP =
 BENCH_STAMP =
+ENVS_STAMP =
 endif
 
-.PHONY: train test test-learning lint format bench bench-speed bench-learning bench-overhead clean wheel
+.PHONY: train test test-envs test-learning lint format bench bench-speed bench-learning bench-overhead bench-envs clean wheel
 
 train: $(STAMP) ## set up and run the main job: DQN on CartPole-v1
 	$(PYTHON) -m rlkit train
 
 test: $(STAMP) ## set up and pass the tests
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not learning"
+
+test-envs: $(ENVS_STAMP) ## every group of environments, none skipped; installs them all
+	OMP_NUM_THREADS=1 RLKIT_ALL_ENVS=1 $(PYTHON) -m pytest tests/envs tests/tour
 
 test-learning: $(STAMP) ## minutes of real learning
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m learning --timeout=3600
@@ -30,7 +35,7 @@ format: $(STAMP)
 	$(PYTHON) -m ruff check --fix rlkit tests benchmarks
 	$(PYTHON) -m ruff format rlkit tests benchmarks
 
-bench: bench-speed bench-learning bench-overhead ## everything measured; tables in benchmarks/results
+bench: bench-speed bench-learning bench-overhead bench-envs ## everything measured; tables in benchmarks/results
 
 bench-speed: $(BENCH_STAMP) ## steps per second beside Stable-Baselines3; ARGS="repeats=5 device=cpu"
 	$(PYTHON) -m benchmarks.speed $(ARGS)
@@ -41,6 +46,9 @@ bench-learning: $(BENCH_STAMP) ## the CartPole presets on ten seeds
 bench-overhead: $(BENCH_STAMP) ## the cost of records, TensorBoard and checkpoints
 	$(PYTHON) -m benchmarks.overhead $(ARGS)
 
+bench-envs: $(BENCH_STAMP) ## steps per second of every engine beside bare Gymnasium and EnvPool
+	$(PYTHON) -m benchmarks.envs $(ARGS)
+
 wheel: $(STAMP)
 	$(PYTHON) -m pip wheel -q --no-deps --wheel-dir dist .
 
@@ -50,9 +58,13 @@ clean:
 .venv/.installed: pyproject.toml constraints.txt
 	test -x .venv/bin/python || $(SYSTEM_PYTHON) -m venv .venv
 	.venv/bin/python -m pip install -q -c constraints.txt torch
-	.venv/bin/python -m pip install -q -c constraints.txt -e ".[dev]"
+	.venv/bin/python -m pip install -q -c constraints.txt -e ".[dev,atari,box2d,tuning]"
 	touch $@
 
 .venv/.installed-bench: .venv/.installed
-	.venv/bin/python -m pip install -q -c constraints.txt -e ".[dev,bench]"
+	.venv/bin/python -m pip install -q -c constraints.txt -e ".[dev,bench,all-envs]"
+	touch $@
+
+.venv/.installed-envs: .venv/.installed
+	.venv/bin/python -m pip install -q -c constraints.txt -e ".[dev,all-envs,notebook,plots]"
 	touch $@

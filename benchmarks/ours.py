@@ -19,7 +19,7 @@ from rlkit import session
 from rlkit.accel import Function, capture
 from rlkit.agents import dqn, ppo
 from rlkit.config import EnvConfig
-from rlkit.envs.factory import make_envs
+from rlkit.envs.engines import make_envs
 from rlkit.evaluator import Evaluator
 from rlkit.plan import reopen
 from rlkit.trainer import Trainer

@@ -40,6 +40,7 @@ __all__ = [
 
 FILMS = ("none", "cubic", "every:N", "steps:N")
 DEVICES = ("auto", "cpu", "cuda", "cuda:INDEX")
+ENGINES = ("auto", "sync", "async", "ale", "envpool", "torch")
 LOGGERS = ("tensorboard", "jsonl", "terminal")
 
 
@@ -64,7 +65,7 @@ def key(
 class EnvConfig:
     id: str = key("CartPole-v1", "Gymnasium id; module:Id imports the module first")
     num_envs: int = key(1, "lanes", low=1, high=65_536)
-    engine: str = key("auto", "how lanes are stepped", choices=("auto", "sync", "async"))
+    engine: str = key("auto", "how lanes are stepped", choices=ENGINES)
     kwargs: dict[str, Any] = key({}, "arguments of gymnasium.make")  # noqa: RUF009
     max_episode_steps: int | None = key(None, "time limit in steps instead of the environment's own", low=1)
     solved_at: float | None = key(
@@ -235,9 +236,9 @@ def require_trusted(config: RunConfig, plugins: Sequence[str] = ()) -> None:
     Gymnasium imports the part before the colon of `module:Id`, also where such an id is an argument of
     another environment.
     """
-    for name in [config.env.id, *_texts(config.env.kwargs)]:
-        found = re.fullmatch(r"([A-Za-z_][\w.]*):.+", name)
-        if found and found[1] not in plugins:
+    for name in [config.env.id, *_texts(config.env.kwargs), *_texts(config.wrappers)]:
+        found = re.fullmatch(r"(?:gym:)?([A-Za-z_][\w.]*):.+", name)
+        if found and found[1] not in (*plugins, "gym"):  # gym:Id is the old gym's own
             module = found[1]
             raise UserError(
                 f"the run's environment {name} imports the module {module}; "

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from rlkit.config import EnvConfig
-from rlkit.envs.factory import make_envs
+from rlkit.envs.engines import make_envs
 from rlkit.seeding import episode_seed
 from rlkit.types import Actor, Decision, Episode, Score
 

@@ -6,11 +6,14 @@ never renders, any engine can be filmed, and a killed run loses no film, because
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rlkit.config import MonitorConfig
-from rlkit.envs.factory import EnvInfo, EnvMaker
+import gymnasium as gym
+
+from rlkit.config import EnvConfig, MonitorConfig
+from rlkit.envs.factory import EnvInfo
 from rlkit.films import schedule
 from rlkit.recorder import Recorder
 from rlkit.refilm import FilmResult, film_episode
@@ -20,7 +23,8 @@ from rlkit.types import Episode, State
 class RunMonitor:
     """Two recorders in one directory: training episodes and evaluations, told apart by their type.
 
-    train, evaluate: makers of one environment with frames, as training and evaluation see it.
+    train, evaluate: makers of one environment with frames, as training and evaluation see it; train is None
+    where the engine's episodes cannot be played again: then only evaluations are filmed.
     """
 
     def __init__(
@@ -28,24 +32,25 @@ class RunMonitor:
         directory: Path,
         config: MonitorConfig,
         *,
-        train: EnvMaker,
-        evaluate: EnvMaker,
+        env: EnvConfig,
+        train: Callable[[], gym.Env] | None,
+        evaluate: Callable[[], gym.Env],
         info: EnvInfo,
         run_id: str,
         resume: bool = False,
     ) -> None:
-        self.config, self._info, self._lanes = config, info, train.config.num_envs
+        self.config, self._info, self._lanes = config, info, env.num_envs
         self._makers = {"training": train, "evaluation": evaluate}
         self.films: list[Path] = []  # of this process, the newest last
 
         def recorder(mode: str, video: str, join: bool) -> Recorder:
             return Recorder(
-                directory, env_id=train.config.id, resume=join, mode=mode, run_id=run_id,
+                directory, env_id=env.id, resume=join, mode=mode, run_id=run_id,
                 video=video if info.can_render else "none", fps=config.fps or info.fps, codec=config.codec,
                 max_frames=config.max_frames,
             )  # fmt: skip
 
-        self._training = recorder("training", config.video, resume)
+        self._training = recorder("training", config.video if train else "none", resume)
         self._evaluation = recorder("evaluation", "none", True)
         self._film_evaluation = schedule(config.eval_video if info.can_render else "none")
 
@@ -75,12 +80,13 @@ class RunMonitor:
         self, recorder: Recorder, episode: Episode, number: int, extra: dict[str, Any], gif: bool
     ) -> FilmResult | None:
         """Play the episode again and film it. A film that fails is a warning, never the end of a run."""
-        if episode.seed is None or episode.actions is None:
+        maker = self._makers[recorder.mode]
+        if episode.seed is None or episode.actions is None or maker is None:
             return None
         spec = self._info.action
         actions = (spec.to_env_single(row) for row in episode.actions)
         film = film_episode(
-            recorder, self._makers[recorder.mode], number, episode.seed, actions, episode.reward_train,
+            recorder, maker, number, episode.seed, actions, episode.reward_train,
             extra=extra, want_gif=gif,
         )  # fmt: skip
         if film:

@@ -11,6 +11,7 @@ from rlkit import registry
 from rlkit.accel import pick_device, pick_mode, prepare
 from rlkit.checkpoint import Checkpoints
 from rlkit.config import RunConfig, load_run_config, require_trusted
+from rlkit.envs.engines import Choice, choose
 from rlkit.envs.factory import EnvInfo, probe
 from rlkit.errors import UserError
 from rlkit.logger import check_sinks
@@ -25,6 +26,7 @@ class Plan:
 
     config: RunConfig
     info: EnvInfo
+    engine: Choice
     agent_class: Any
     setup: AgentSetup
 
@@ -41,6 +43,7 @@ def make_plan(config: RunConfig) -> Plan:
     pick_mode(config.accel.mode, device)
     agent_class = registry.agents.get(config.agent.name)
     info = probe(config.env, config.wrappers)
+    engine = choose(config.env, config.wrappers)
     reason = agent_class.serves(info.action, info.obs)
     if reason:
         able = [name for name in registry.agents.names() if not _refuses(name, info)]
@@ -50,7 +53,7 @@ def make_plan(config: RunConfig) -> Plan:
         config.net, config.accel,
     )  # fmt: skip
     refuse_if_too_large(agent_class, config.agent, setup)
-    return Plan(config, info, agent_class, setup)
+    return Plan(config, info, engine, agent_class, setup)
 
 
 def _refuses(name: str, info: EnvInfo) -> str | None:

@@ -28,7 +28,14 @@ def film_policy(
     maker = EnvMaker(config.env, config.wrappers, training=False, render_mode=info.film_mode)
     every = replace(config.monitor, eval_video="every:1", gif=False)
     monitor = RunMonitor(
-        out, every, train=maker, evaluate=maker, info=info, run_id=out.parent.name, resume=True
+        out,
+        every,
+        env=config.env,
+        train=maker,
+        evaluate=maker,
+        info=info,
+        run_id=out.parent.name,
+        resume=True,
     )
     evaluator = Evaluator(
         config.env,

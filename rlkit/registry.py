@@ -94,13 +94,13 @@ agents.add("random", "rlkit.agents.random:RandomAgent")
 agents.add("dqn", "rlkit.agents.dqn:DQN")
 agents.add("ppo", "rlkit.agents.ppo:PPO")
 
-wrappers.add("clip_reward", "rlkit.envs.wrappers:ClipReward")
-wrappers.add("flatten", "rlkit.envs.wrappers:Flatten")
-wrappers.add("frame_stack", "rlkit.envs.wrappers:FrameStack")
-wrappers.add("grayscale", "rlkit.envs.wrappers:Grayscale")
-wrappers.add("random_action", "rlkit.envs.wrappers:RandomAction")
-wrappers.add("resize", "rlkit.envs.wrappers:Resize")
-wrappers.add("time_limit", "rlkit.envs.wrappers:TimeLimit")
+wrappers.add("clip_reward", "rlkit.envs.wrappers.library:ClipReward")
+wrappers.add("flatten", "rlkit.envs.wrappers.library:Flatten")
+wrappers.add("frame_stack", "rlkit.envs.wrappers.frames:FrameStack")
+wrappers.add("grayscale", "rlkit.envs.wrappers.library:Grayscale")
+wrappers.add("random_action", "rlkit.envs.wrappers.exploration:RandomAction")
+wrappers.add("resize", "rlkit.envs.wrappers.library:Resize")
+wrappers.add("time_limit", "rlkit.envs.wrappers.library:TimeLimit")
 
 
 def load_plugins(names: Sequence[str] = ()) -> None:

@@ -11,7 +11,7 @@ import logging
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from rlkit.accel import prepare
 from rlkit.check import flatten
 from rlkit.checkpoint import Checkpoints
 from rlkit.config import RunConfig, load_run_config, require_trusted, to_dict, to_yaml
-from rlkit.envs.factory import EnvMaker, choose_engine, make_envs
+from rlkit.envs import scratch
+from rlkit.envs.engines import film_maker, make_envs
+from rlkit.envs.factory import EnvMaker
 from rlkit.errors import NumbersBroke, Preempted, UserError
 from rlkit.evaluator import Evaluator
 from rlkit.files import replace_file
@@ -107,7 +109,7 @@ def _run(plan: Plan, folder: RunFolder, resumed: bool) -> Run:
     parts: list[Any] = [logger]
     trainer: Trainer | None = None
     try:
-        with _signals() as asked:
+        with _signals() as asked, scratch.use(folder.path / "env"):
             threads = prepare(config.accel, plan.images)
             trainer = build(plan, folder, logger, checkpoints, resumed, parts)
             folder.write(device=str(plan.setup.device), threads=threads)
@@ -142,14 +144,18 @@ def build(
 ) -> Trainer:
     """Agent, environments, evaluator and monitor, wired; what must be closed is added to `parts`."""
     config, setup, info = plan.config, plan.setup, plan.info
-    envs = make_envs(config.env, config.wrappers, seed=config.seed, device=setup.device, with_actions=(0,))
+    engine = plan.engine.name
+    envs = make_envs(
+        config.env, config.wrappers, seed=config.seed, engine=engine, device=setup.device, with_actions=(0,)
+    )
     parts.append(envs)
     agent: Agent = plan.agent_class(config.agent, setup)
-    maker = EnvMaker(config.env, config.wrappers, render_mode=info.film_mode)
+    evaluate = EnvMaker(config.env, config.wrappers, training=False, render_mode=info.film_mode)
     monitor = None
     if config.monitor.records or {config.monitor.video, config.monitor.eval_video} != {"none"}:
         monitor = RunMonitor(
-            folder.monitor, config.monitor, train=maker, evaluate=replace(maker, training=False), info=info,
+            folder.monitor, config.monitor, env=config.env, evaluate=evaluate, info=info,
+            train=film_maker(config.env, config.wrappers, engine, info.film_mode),
             run_id=folder.path.name, resume=resumed,
         )  # fmt: skip
         parts.append(monitor)
@@ -287,10 +293,9 @@ def _introduce(plan: Plan, folder: RunFolder, logger: Logger) -> None:
     config, info = plan.config, plan.info
     logger.hparams(flatten(to_dict(config)), ["eval/return_mean", "episode/return"])
     lanes = "1 lane" if config.env.num_envs == 1 else f"{config.env.num_envs} lanes"
-    auto = " (auto: fastest for light environments)" if config.env.engine == "auto" else ""
     logger.say(
         f"{config.agent.name} on {config.env.id}: {describe(info.obs.space)} → {info.action.describe()}\n"
-        f"{lanes}, engine {choose_engine(config.env)}{auto}, {plan.setup.device}, seed {config.seed}"
+        f"{lanes}, engine {plan.engine.name} ({plan.engine.why}), {plan.setup.device}, seed {config.seed}"
     )
     nbytes = getattr(plan.agent_class, "nbytes", None)
     if nbytes:

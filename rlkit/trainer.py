@@ -141,6 +141,7 @@ class Trainer:
         return goal is not None and self.best is not None and self.best >= goal
 
     def _log(self) -> None:
+        self._record(self.envs.drain())  # engines on a device do not tell when episodes end
         clock = time.perf_counter()
         seconds, steps = max(clock - self._lap, 1e-9), self.now - self._lap_step
         row = {"time/sps": steps / seconds}
@@ -179,6 +180,7 @@ class Trainer:
     def _save(self) -> None:
         if self.checkpoints is None:
             return
+        self._record(self.envs.drain())
         state = self.state_dict()
         self._healthy(state["agent"])
         stores: dict[str, RowStore] = getattr(self.agent, "stores", dict)()

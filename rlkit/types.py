@@ -24,7 +24,12 @@ ALL = slice(None)
 
 @dataclass(slots=True)
 class TimeStep:
-    """What happened in these lanes. Flags live on the host and on the device: no one has to wait."""
+    """What happened in these lanes. Flags live on the host and on the device: no one has to wait.
+
+    Engines that live on a device leave `truncated_lanes`, `ended_lanes` and `begun_lanes` None: the host does
+    not know, and asking would make it wait. A lane may be told `terminated` while its game goes on (a life
+    is lost): it is then in `ended_lanes` but not in `begun_lanes`, and `obs` is the true successor.
+    """
 
     obs: Tree  # [N, ...] decide on this (already the new episode where one ended)
     action: Tensor  # [N, A] what was executed, in the units of ActionSpec
@@ -34,8 +39,9 @@ class TimeStep:
     next_obs: Tree  # [N, ...] true successor; the SAME object as obs when no lane ended
     valid: Tensor  # [N] bool: False where nothing happened (resetting, parked): never learnt from
     count: int  # valid rows, known on the host
-    truncated_lanes: tuple[int, ...] = ()  # lanes whose clock ended, known on the host
-    ended_lanes: tuple[int, ...] = ()  # lanes where either flag is set, known on the host
+    truncated_lanes: tuple[int, ...] | None = ()  # lanes whose clock ended, known on the host
+    ended_lanes: tuple[int, ...] | None = ()  # lanes where either flag is set, known on the host
+    begun_lanes: tuple[int, ...] | None = ()  # lanes whose `obs` is the first of an episode
     lanes: slice | None = None  # which lanes: all of them (None) unless an engine works in halves
 
 

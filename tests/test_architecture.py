@@ -84,7 +84,9 @@ LATE = {
 HARD = {"torch", "numpy", "gymnasium", "rlkit"}  # in envs everything else is optional
 
 KNOWS_HYDRA = {"cli", "config", "check", "launchers"}
-KNOWS_AUTORESET = {"envs/vector.py", "envs/lanes.py", "envs/factory.py", "monitor.py"}
+KNOWS_AUTORESET = {
+    "envs/vector.py", "envs/lanes.py", "envs/engines.py", "envs/ale.py", "envs/pool.py", "monitor.py",
+}  # fmt: skip
 READS_FINAL_OBS = {"envs/vector.py", "monitor.py"}
 NEVER_WAITS = {"agents", "returns", "distributions", "schedules"}
 GLOBAL_GENERATORS = {"np.random", "numpy.random", "random"}

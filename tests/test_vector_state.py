@@ -14,7 +14,7 @@ from gymnasium import spaces as S
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from rlkit.config import EnvConfig
-from rlkit.envs.factory import make_envs
+from rlkit.envs.engines import make_envs
 from rlkit.envs.lanes import Lanes
 from rlkit.envs.vector import VectorEnvs
 from rlkit.spaces import tree_equal

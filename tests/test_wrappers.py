@@ -13,7 +13,7 @@ from gymnasium import spaces as S
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 from rlkit.config import EnvConfig
-from rlkit.envs.factory import make_envs
+from rlkit.envs.engines import make_envs
 from rlkit.envs.lanes import Lanes
 from rlkit.envs.vector import VectorEnvs
 from rlkit.envs.wrappers import ClipReward, RandomAction, RawReturn

@@ -23,10 +23,6 @@ from rlkit.registry import import_here, load_plugins, wrappers
 MULTI_SELECT = ("wrappers", "logger")
 
 PROVIDERS = {  # ids that other packages register when they are imported → (module, package)
-    "ALE/": ("ale_py", "ale-py"),
-    "MiniGrid-": ("minigrid", "minigrid"),
-    "BabyAI-": ("minigrid", "minigrid"),
-    "Vizdoom": ("vizdoom.gymnasium_wrapper", "vizdoom"),
     "GymV2": ("shimmy", "shimmy and gym"),
     "dm_control/": ("shimmy", "shimmy[dm-control]"),
     "highway-": ("highway_env", "highway-env"),
@@ -106,7 +102,7 @@ def _arguments(wrapper: Any) -> list[inspect.Parameter]:
 def _check_env(name: str) -> None:
     """An unknown environment ends here; `module:Id` was written by the user, so the module is imported."""
     module, colon, rest = name.partition(":")
-    if colon:
+    if colon and module != "gym":  # gym:Id is an environment of the old gym
         import_here(module)
         name = rest  # registered by the module under this name
     from rlkit.envs.factory import check_id

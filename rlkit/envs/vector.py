@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 
+from rlkit.envs import infos
+from rlkit.envs.replaying import replay
 from rlkit.errors import NumbersBroke
 from rlkit.seeding import episode_seed
 from rlkit.spaces import ActionSpec, ObsSpec, tree_equal, tree_to
@@ -57,6 +58,7 @@ class VectorEnvs:
         self._yes = torch.ones(self.num_envs, dtype=torch.bool, device=self._device)
         self._no = torch.zeros(self.num_envs, dtype=torch.bool, device=self._device)
         self._disabled = self.autoreset is AutoresetMode.DISABLED
+        self._same_step = self.autoreset is AutoresetMode.SAME_STEP
         self._asynchronous = hasattr(venv, "step_async")
         self._clear()
 
@@ -120,12 +122,17 @@ class VectorEnvs:
             self._lengths += busy
         self._returns += reward
         self._now += count
-        action = self._executed(info) if info else self._action
+        action, lost = self._action, None
+        if info:
+            action = infos.executed(self._told(info), action, self.action_spec)
+            lost = infos.lives_lost(info)
+            lost = None if lost is None else lost & ~self._idle
         rewards = torch.from_numpy(reward.astype(np.float32))
         if not self._host:
             rewards = rewards.to(self._device)
 
-        if not (self._any_idle or np.count_nonzero(terminated) or np.count_nonzero(truncated)):
+        over = np.count_nonzero(terminated) or np.count_nonzero(truncated)
+        if not (self._any_idle or over or lost is not None):
             self.obs = reached
             return TimeStep(reached, action, rewards, self._no, self._no, reached, valid, count)
 
@@ -134,18 +141,23 @@ class VectorEnvs:
         for lane in ended_lanes:
             self._finish(lane, bool(terminated[lane]), bool(truncated[lane]), info)
         if self._disabled:
-            obs, next_obs = self._reset_ended(reached, ended_lanes, step), reached
-        elif self.autoreset is AutoresetMode.SAME_STEP:
-            obs, next_obs = reached, self._with_final_obs(reached, info, ended_lanes)
+            obs, begun = self._reset_ended(reached, ended_lanes, step)
+            next_obs = reached
+        elif self._same_step:
+            obs, next_obs, begun = reached, self._with_final_obs(reached, info, ended_lanes), ended_lanes
             for lane in ended_lanes:
                 self._start(lane, None)
         else:  # NEXT_STEP: lanes that were idle have just been reset; those that ended come next
             obs = next_obs = reached
-            for begun in np.flatnonzero(self._idle).tolist():
-                self._start(begun, None)
+            begun = np.flatnonzero(self._idle).tolist()
+            for lane in begun:
+                self._start(lane, None)
             self._idle, self._any_idle = ended, bool(ended_lanes)
         self.obs = obs
         self._prune()
+        if lost is not None:  # the agent is told that it ended; the game, its record and its seed go on
+            terminated = terminated | (lost & ~ended)
+            ended_lanes = np.flatnonzero(terminated | truncated).tolist()
         return TimeStep(
             obs,
             action,
@@ -157,6 +169,7 @@ class VectorEnvs:
             count,
             tuple(np.flatnonzero(truncated & ~terminated).tolist()),
             tuple(ended_lanes),
+            tuple(begun),
         )
 
     def drain(self) -> list[Episode]:
@@ -187,16 +200,13 @@ class VectorEnvs:
             begin = int(self._begin[lane]) - self._dropped
             actions = np.stack([row[lane] for row in self._history[begin:]])
         seen = float(self._returns[lane])
-        raw = seen
-        for part in self._infos(info):
-            if "raw_return" in part and part["_raw_return"][lane]:
-                raw = float(part["raw_return"][lane])
+        raw = infos.raw_return(self._told(info), lane)
         self._finished.append(
             Episode(
                 id=lane + self.num_envs * self._episode[lane],
                 lane=lane,
                 seed=self._seeds[lane],
-                reward=raw,
+                reward=seen if raw is None else raw,
                 reward_train=seen,
                 length=int(self._lengths[lane]),
                 terminated=terminated,
@@ -208,9 +218,15 @@ class VectorEnvs:
         )
         self._episode[lane] += 1
 
-    def _reset_ended(self, reached: Tree, ended_lanes: list[int], step: tuple[Any, ...]) -> Tree:
-        """DISABLED mode: begin the next episode where one ended, and wherever a parked lane is called."""
+    def _reset_ended(
+        self, reached: Tree, ended_lanes: list[int], step: tuple[Any, ...]
+    ) -> tuple[Tree, list[int]]:
+        """DISABLED mode: begin the next episode where one ended, and wherever a parked lane is called.
+
+        Returns the observations to decide on, and the lanes whose episode is new.
+        """
         restart = step[2] | step[3]  # a parked lane's engine may have ended too
+        begun: list[int] = []
         seeds: list[int | None] = [None] * self.num_envs
         for lane in {*ended_lanes, *np.flatnonzero(self._idle).tolist()}:
             seed = self._own_seed(lane) if self._next_seeds is None else self._next_seeds[lane]
@@ -218,14 +234,15 @@ class VectorEnvs:
                 seed = -1  # parked lanes stay so until a decision calls them
             if seed >= 0:
                 restart[lane] = True
+                begun.append(lane)
             seeds[lane] = max(seed, 0)
             self._idle[lane] = seed < 0
             self._start(lane, seed if seed >= 0 else None)
         self._any_idle = bool(self._idle.any())
         if not restart.any():
-            return reached
+            return reached, begun
         obs, _ = self._venv.reset(seed=seeds, options={"reset_mask": restart})
-        return self._tensors(obs)
+        return self._tensors(obs), sorted(begun)
 
     def _with_final_obs(self, reached: Tree, info: dict[str, Any], ended_lanes: list[int]) -> Tree:
         """SAME_STEP mode: the successors of ended lanes travel in `info`."""
@@ -237,27 +254,9 @@ class VectorEnvs:
         index = torch.tensor(ended_lanes, device=self._device)
         return {name: leaf.index_copy(0, index, final[name]) for name, leaf in reached.items()}
 
-    def _infos(self, info: dict[str, Any]) -> list[dict[str, Any]]:
+    def _told(self, info: dict[str, Any]) -> list[dict[str, Any]]:
         """A step's infos; SAME_STEP engines keep those of ended lanes apart from the new episode's."""
-        if self.autoreset is AutoresetMode.SAME_STEP and "final_info" in info:
-            return [info, info["final_info"]]
-        return [info]
-
-    def _executed(self, info: dict[str, Any]) -> torch.Tensor:
-        """What a wrapper really did, where it says so; the history keeps what was asked, to be replayed."""
-        told = [part for part in self._infos(info) if "action_executed" in part]
-        if not told:
-            return self._action
-        action = self._action.cpu().clone()
-        for part in told:
-            lanes, value = np.flatnonzero(part["_action_executed"]).tolist(), part["action_executed"]
-            if isinstance(value, np.ndarray) and value.dtype != object:
-                action[lanes] = self.action_spec.from_env(value[lanes])
-            else:
-                for lane in lanes:
-                    single = _of_lane(value, lane, self.action_spec.space)
-                    action[lane] = self.action_spec.from_env(single)[0]
-        return action.to(self._device)
+        return [info, info["final_info"]] if self._same_step and "final_info" in info else [info]
 
     def _prune(self) -> None:
         dead = int(self._begin.min()) - self._dropped
@@ -338,7 +337,13 @@ class VectorEnvs:
                 self._start(lane, None)
             self.obs = self._tensors(obs)
             return
-        self.obs = self._replay(state)
+        played = replay(self._venv, self.action_spec, state)
+        self._returns, self._history, self._begin = played.returns, played.history, played.begin
+        self._seeds, self._idle = list(state["seeds"]), np.asarray(state["idle"], dtype=bool)
+        self._any_idle = bool(self._idle.any())
+        self._lengths = np.asarray(state["lengths"], dtype=np.int64)
+        self._first_step = np.asarray(state["first_step"], dtype=np.int64)
+        self.obs = self._tensors(played.obs)
         saved = {name: leaf.to(self._device) for name, leaf in state["obs"].items()}
         busy = ~np.asarray(state["idle"])
         index = torch.from_numpy(np.flatnonzero(busy))
@@ -346,50 +351,3 @@ class VectorEnvs:
             {k: v[index] for k, v in self.obs.items()}, {k: v[index] for k, v in saved.items()}
         ) or not np.array_equal(self._returns[busy], np.asarray(state["returns"])[busy]):
             self.resume_inexact = "environment (the replayed episode differs from the interrupted one)"
-
-    def _replay(self, state: State) -> Tree:
-        """Step all lanes together so that they arrive together: the lane with fewer actions starts later."""
-        n = self.num_envs
-        actions: list[np.ndarray] = [a.numpy() for a in state["actions"]]
-        lengths = np.asarray([len(a) for a in actions])
-        longest = int(lengths.max(initial=0))
-        seeds = [0 if s is None else s for s in state["seeds"]]
-        zero = np.zeros(
-            self.action_spec.width, dtype=self.action_spec.clip(self._zero_action()).numpy().dtype
-        )
-        obs, _ = self._venv.reset(seed=seeds)
-        ended = np.zeros(n, dtype=bool)
-        for t in range(longest):
-            begin = lengths == longest - t
-            restart = begin | ended
-            if t and restart.any():
-                obs, _ = self._venv.reset(seed=seeds, options={"reset_mask": restart})
-            self._returns[begin] = 0.0
-            rows = [
-                actions[i][t - longest + lengths[i]] if t >= longest - lengths[i] else zero for i in range(n)
-            ]
-            row = np.stack(rows)
-            self._history.append(row)
-            obs, reward, terminated, truncated, _ = self._venv.step(self.action_spec.to_env(row))
-            ended = terminated | truncated
-            self._returns += reward
-        fresh = lengths == 0
-        if longest and (fresh | ended).any():
-            obs, _ = self._venv.reset(seed=seeds, options={"reset_mask": fresh | ended})
-        self._returns[fresh] = 0.0
-        self._seeds, self._idle = list(state["seeds"]), np.asarray(state["idle"], dtype=bool)
-        self._any_idle = bool(self._idle.any())
-        self._lengths = np.asarray(state["lengths"], dtype=np.int64)
-        self._first_step = np.asarray(state["first_step"], dtype=np.int64)
-        self._begin = longest - lengths
-        return self._tensors(obs)
-
-    def _zero_action(self) -> torch.Tensor:
-        return torch.zeros(1, self.action_spec.width, dtype=self.action_spec.dtype)
-
-
-def _of_lane(value: Any, lane: int, space: spaces.Space) -> Any:
-    """One lane's part of a batched info: Gymnasium batches dictionaries by key and anything else by row."""
-    if isinstance(space, spaces.Dict):
-        return {name: _of_lane(value[name], lane, inner) for name, inner in space.items()}
-    return value[lane]

@@ -108,14 +108,17 @@ class Replay:
         else:
             self._action[slot] = step.action
             self._reward[slot] = step.reward
-        if step.ended_lanes or step.count < self._lanes:
+        if step.ended_lanes is None or step.ended_lanes or step.count < self._lanes:
             flags = step.terminated * _TERMINATED + (step.truncated & ~step.terminated) * _TRUNCATED
             self._flags[slot] = (flags + ~step.valid * _INVALID).to(torch.uint8)
         elif self._host:
             self._flags_view[slot] = 0
         else:
             self._flags[slot].zero_()
-        for lane in step.truncated_lanes:
+        cut = step.truncated_lanes
+        if cut is None:  # an engine on a device: the host has to ask
+            cut = tuple((step.truncated & ~step.terminated).nonzero().flatten().tolist())
+        for lane in cut:
             self._keep_final(self.total, lane, {k: v[lane] for k, v in step.next_obs.items()})
         self.total += 1
         self._put_obs(self.total % self._slots, step.obs)

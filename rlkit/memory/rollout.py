@@ -38,6 +38,7 @@ class Rollout:
         self.terminated, self.truncated, self.valid = (empty(dtype=torch.bool) for _ in range(3))
         self.columns = {name: empty() for name in columns}
         self.final: list[tuple[int, tuple[int, ...], Tree]] = []  # (t, lanes, their final observations)
+        self._blind: list[tuple[int, Tensor, Tree]] = []  # (t, truncated [N], next_obs): lanes not known yet
         self.last_obs: Tree = {}
 
     @property
@@ -56,7 +57,9 @@ class Rollout:
         self.valid[t] = step.valid
         for name, column in self.columns.items():
             column[t] = memo[name]
-        if step.truncated_lanes:
+        if step.truncated_lanes is None:  # asking the device here would make every step wait
+            self._blind.append((t, step.truncated, step.next_obs))
+        elif step.truncated_lanes:
             rows = torch.tensor(step.truncated_lanes, device=self.reward.device)
             self.final.append((t, step.truncated_lanes, {k: v[rows] for k, v in step.next_obs.items()}))
         self.last_obs = step.obs
@@ -64,11 +67,24 @@ class Rollout:
 
     def successors(self) -> Tree:
         """What still needs a value: the last observations [N, …], then every final observation in order."""
+        self._find_truncated()
         if not self.final:
             return self.last_obs
         return {
             k: torch.cat([self.last_obs[k], *(tree[k] for _, _, tree in self.final)]) for k in self.last_obs
         }
+
+    def _find_truncated(self) -> None:
+        """Which lanes an engine on a device cut, asked once for the whole rollout."""
+        if not self._blind:
+            return
+        flags = torch.stack([truncated for _, truncated, _ in self._blind]).cpu()
+        for (t, _, next_obs), row in zip(self._blind, flags, strict=True):
+            lanes = row.nonzero().flatten()
+            if len(lanes):
+                rows = lanes.to(self.reward.device)
+                self.final.append((t, tuple(lanes.tolist()), {k: v[rows] for k, v in next_obs.items()}))
+        self._blind = []
 
     def next_value(self, value: Tensor, successor_value: Tensor) -> Tensor:
         """V of the true successors [T, N], from V(obs) [T, N] and V(successors()) [N + rows]."""
@@ -86,9 +102,11 @@ class Rollout:
     def clear(self) -> None:
         self.size = 0
         self.final.clear()
+        self._blind.clear()
 
     def state_dict(self) -> State:
         """Only the rows that are there."""
+        self._find_truncated()
         n = self.size
         return {
             "size": n,

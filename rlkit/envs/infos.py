@@ -1,0 +1,51 @@
+"""What a vector environment's `info` says about a step, read in one place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from rlkit.spaces import ActionSpec
+
+Info = dict[str, Any]
+
+
+def raw_return(told: list[Info], lane: int) -> float | None:
+    """The environment's own return so far in this lane, where a wrapper keeps it (`RawReturn`)."""
+    found = None
+    for part in told:
+        if "raw_return" in part and part["_raw_return"][lane]:
+            found = float(part["raw_return"][lane])
+    return found
+
+
+def lives_lost(info: Info) -> np.ndarray | None:
+    """[N] bool: lanes that lost a life while their game goes on (`episodic_life`), or None."""
+    lost = info.get("life_lost")
+    return lost if isinstance(lost, np.ndarray) and np.count_nonzero(lost) else None
+
+
+def executed(told: list[Info], asked: torch.Tensor, spec: ActionSpec) -> torch.Tensor:
+    """[N, A] what a wrapper really did, where it says so (`info["action_executed"]`)."""
+    told = [part for part in told if "action_executed" in part]
+    if not told:
+        return asked
+    action = asked.cpu().clone()
+    for part in told:
+        lanes, value = np.flatnonzero(part["_action_executed"]).tolist(), part["action_executed"]
+        if isinstance(value, np.ndarray) and value.dtype != object:
+            action[lanes] = spec.from_env(value[lanes])
+        else:
+            for lane in lanes:
+                action[lane] = spec.from_env(_of_lane(value, lane, spec.space))[0]
+    return action.to(asked.device)
+
+
+def _of_lane(value: Any, lane: int, space: spaces.Space) -> Any:
+    """One lane's part of a batched info: Gymnasium batches dictionaries by key and anything else by row."""
+    if isinstance(space, spaces.Dict):
+        return {name: _of_lane(value[name], lane, inner) for name, inner in space.items()}
+    return value[lane]
