@@ -94,6 +94,7 @@ class TrainerConfig:
     checkpoint_every: int = key(10_000, "steps between checkpoints; 0 only at the end", low=0)
     keep_checkpoints: int = key(2, "how many of the newest checkpoints stay", low=1)
     stop_at_return: float | None = key(None, "stop when an evaluation's mean reaches this")
+    stop_when_solved: bool = key(False, "stop when 100 training episodes reach the boundary")
     test_episodes: int = key(100, "greedy episodes of the final test, on seeds nobody saw; 0 skips it", low=0)
 
 

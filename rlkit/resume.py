@@ -20,6 +20,7 @@ FREE = (
     "trainer.checkpoint_every",
     "trainer.keep_checkpoints",
     "trainer.stop_at_return",
+    "trainer.stop_when_solved",
     "trainer.test_episodes",
     "trainer.total_steps",
 )

@@ -183,7 +183,7 @@ def show(run: Run) -> str:
         "run": str(run.path),
         "status": run.status + (f": {info['error']}" if info.get("error") else ""),
         "what": f"{_cell(info.get('agent'))} on {_cell(info.get('env'))}, seed {_cell(info.get('seed'))}",
-        "score": f"{_cell(run.score)}   solved: {_cell(info.get('solved'))}",
+        "score": f"{_cell(run.score)}   solved: {_solved(info)}",
         "steps": f"{info.get('steps') or 0:,} in {_ago(info.get('seconds'))}, {_cell(info.get('sps'))}/s",
         "started": f"{info.get('started', '?')} on {info.get('host', '?')}, {_cell(info.get('device'))}",
         "resumed": f"{len(info['resumes'])} times" if info.get("resumes") else None,
@@ -247,8 +247,16 @@ def _row(run: Run) -> list[Any]:
     started = _started(run)
     when = f"{_ago(datetime.now().timestamp() - started)} ago" if started else None
     what = [info.get("env"), info.get("agent"), info.get("seed"), run.status]
-    found = [_count(info.get("steps")), run.score, info.get("solved"), _count(info.get("sps"))]
+    found = [_count(info.get("steps")), run.score, _solved(info), _count(info.get("sps"))]
     return [run.name, *what, *found, when]
+
+
+def _solved(info: dict[str, Any]) -> str | None:
+    """At which step 100 training episodes reached the boundary, or that only the final test did."""
+    if info.get("solved_step") is not None:
+        return f"at {_count(info['solved_step'])}"
+    verdict = {True: "in test", False: "no"}
+    return verdict.get(info.get("solved"))
 
 
 def _cell(value: Any) -> str:

@@ -32,6 +32,7 @@ from rlkit.playing import film_policy, watch_policy
 from rlkit.resume import find_resumable, merged
 from rlkit.runfolder import RunFolder
 from rlkit.runs import Run
+from rlkit.solved import WINDOW, Solved
 from rlkit.spaces import describe
 from rlkit.trainer import Trainer
 from rlkit.types import Agent, Score
@@ -80,6 +81,8 @@ def _already_over(folder: Path, config: RunConfig) -> Run | None:
     """A run that has nothing left to do: `auto` returns it, an explicit resume says how to go on."""
     run, goal = Run(folder), config.trainer.stop_at_return
     reached = goal is not None and run.score is not None and run.score >= goal
+    if config.trainer.stop_when_solved and run.info.get("solved_step") is not None:
+        reached = True
     whole = run.info["steps"] >= config.trainer.total_steps
     if not (run.status == "done" and whole) and not (run.status == "stopped" and (whole or reached)):
         return None
@@ -88,7 +91,7 @@ def _already_over(folder: Path, config: RunConfig) -> Run | None:
         return run
     raise UserError(
         f"{folder} is {run.status} at step {run.info['steps']}; to go on, raise trainer.total_steps"
-        + (" or trainer.stop_at_return" if reached else "")
+        + (" or what it stopped for (trainer.stop_…)" if reached else "")
     )
 
 
@@ -162,7 +165,7 @@ def build(
     evaluator = _evaluator(plan, "eval", config.trainer.eval_episodes) if config.trainer.eval_every else None
     return Trainer(
         config.trainer, agent, envs, logger=logger, folder=folder, evaluator=evaluator,
-        checkpoints=checkpoints, monitor=monitor,
+        checkpoints=checkpoints, monitor=monitor, threshold=info.threshold,
     )  # fmt: skip
 
 
@@ -313,6 +316,7 @@ def _conclude(plan: Plan, trainer: Trainer, folder: RunFolder, tested: dict[str,
         lines.append(
             f"{verdict}: mean return {mean:.1f} over {episodes} greedy episodes on fresh seeds{against}"
         )
+    lines.append(_solved(trainer.solved))
     lines += [
         f"steps    {summary['steps']:,} in {summary['seconds']:.1f} s ({summary['sps']:,.0f} steps/s)",
         f"run      {folder.path}",
@@ -322,6 +326,21 @@ def _conclude(plan: Plan, trainer: Trainer, folder: RunFolder, tested: dict[str,
         lines.append(f"film     {trainer.monitor.films[-1]}")
     trainer.logger.end_progress()
     trainer.logger.say("\n".join(lines))
+
+
+def _solved(solved: Solved) -> str:
+    """Gym's own notion: 100 consecutive training episodes against the reward boundary."""
+    if solved.best is None:
+        return (
+            f"training {solved.episodes} episodes, fewer than the {WINDOW} that decide whether it is solved"
+        )
+    best = f"best mean of {WINDOW} consecutive episodes {solved.best:.1f}"
+    if solved.boundary is None:
+        return f"training {best}; the environment names no boundary (env.solved_at=…)"
+    if solved.step is None:
+        return f"training not solved: {best}, boundary {solved.boundary:g}"
+    where = f"step {solved.step:,}, episode {solved.episode:,}"
+    return f"training solved at {where}; {best}, boundary {solved.boundary:g}"
 
 
 # ---------------------------------------------------------------------- afterwards

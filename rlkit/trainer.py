@@ -20,6 +20,7 @@ from rlkit.filming import RunMonitor
 from rlkit.logger import Logger
 from rlkit.runfolder import RunFolder
 from rlkit.schedules import Every
+from rlkit.solved import Solved
 from rlkit.types import Agent, Envs, Episode, RowStore, State, Tree
 
 _HEARTBEAT = 2.0  # seconds between updates of run.json
@@ -39,12 +40,14 @@ class Trainer:
         evaluator: Evaluator | None = None,
         checkpoints: Checkpoints | None = None,
         monitor: RunMonitor | None = None,
+        threshold: float | None = None,
     ) -> None:
         self.config, self.agent, self.envs, self.logger = config, agent, envs, logger
         self.folder, self.evaluator, self.checkpoints, self.monitor = folder, evaluator, checkpoints, monitor
         self.now = 0  # decisions so far over all lanes
         self.best: float | None = None  # highest mean return of an evaluation, and where
         self.best_step = 0
+        self.solved = Solved(threshold)
         self.stop = False
         self.saved: Path | None = None  # the newest checkpoint of this process
         self._log_due = Every(config.log_every)
@@ -82,13 +85,13 @@ class Trainer:
             spent["learn"] += learnt - stepped
             if metrics is not None:
                 self.logger.add(metrics)
-            if step.ended_lanes:
-                self._record(envs.drain())
+            if step.ended_lanes and self._record(envs.drain()):
+                ended = True
             last = self.now >= total
             evaluate = bool(self._eval_due(self.now)) or (last and self.config.eval_every > 0)
             log, save = bool(self._log_due(self.now)), bool(self._save_due(self.now))
-            if evaluate:
-                ended = self._evaluate()
+            if evaluate or ended:
+                ended |= self._evaluate()
             if log or last or (evaluate and self.evaluator):
                 self._log()
             if save:
@@ -101,14 +104,18 @@ class Trainer:
 
     # ------------------------------------------------------------------ what is due now and then
 
-    def _record(self, episodes: list[Episode]) -> None:
+    def _record(self, episodes: list[Episode]) -> bool:
+        """Keep what finished; True when that solved the task and training may stop for it."""
+        before = self.solved.step
         for episode in episodes:
+            self.solved.add(episode.reward, episode.last_step)
             row = {"episode/return": episode.reward, "episode/length": float(episode.length)}
             if episode.reward_train != episode.reward:
                 row["episode/return_train"] = episode.reward_train
             self.logger.add(row)
             if self.monitor:
                 self.monitor.training(episode)
+        return self.config.stop_when_solved and before != self.solved.step
 
     def _evaluate(self) -> bool:
         """Score the greedy policy, keep it if it is the best; True when training may stop."""
@@ -136,8 +143,10 @@ class Trainer:
         return self._satisfied()
 
     def _satisfied(self) -> bool:
-        """The best evaluation so far, of earlier processes too, reaches what was asked for."""
+        """What training may stop for was reached, by earlier processes too."""
         goal = self.config.stop_at_return
+        if self.config.stop_when_solved and self.solved.step is not None:
+            return True
         return goal is not None and self.best is not None and self.best >= goal
 
     def _log(self) -> None:
@@ -175,6 +184,7 @@ class Trainer:
             "sps": sps,
             "score": self.best,
             "best_step": self.best_step,
+            **self.solved.facts(),
         }
 
     def _save(self) -> None:
@@ -206,6 +216,7 @@ class Trainer:
             "best_step": self.best_step,
             "evaluations": self._evaluations,
             "evaluated_at": self._evaluated_at,
+            "solved": self.solved.state_dict(),
             "due": [self._log_due.last, self._eval_due.last, self._save_due.last],
             "agent": self.agent.state_dict(),
             "envs": self.envs.state_dict(),
@@ -218,6 +229,7 @@ class Trainer:
         self.now = self._saved_at = state["now"]
         self.best, self.best_step = state["best"], state["best_step"]
         self._evaluations, self._evaluated_at = state["evaluations"], state["evaluated_at"]
+        self.solved.load_state_dict(state["solved"])
         self._log_due.last, self._eval_due.last, self._save_due.last = state["due"]
         self.envs.load_state_dict(state["envs"])
         self._obs = self.envs.obs

@@ -28,6 +28,7 @@ ARROWS = {
     "types": "config spaces",
     # learning
     "schedules": "",
+    "solved": "",
     "returns": "",
     "accel": BASE,
     "distributions": BASE,
@@ -58,11 +59,11 @@ ARROWS = {
     "resume": "check config errors runs",
     "report": "check config errors files runs",
     # the run, and the front door
-    "trainer": f"{BASE} checkpoint evaluator filming logger runfolder schedules",
+    "trainer": f"{BASE} checkpoint evaluator filming logger runfolder schedules solved",
     "plan": f"{BASE} accel check checkpoint envs logger memory nets registry",
     "session": (
         f"{BASE} accel check checkpoint envs evaluator files filming logger memory nets plan playing "
-        "registry resume runfolder runs trainer"
+        "registry resume runfolder runs solved trainer"
     ),
     "launchers": f"{BASE} check registry runs session",
     "cli": f"{BASE} check envs files launchers registry report runs session",

@@ -301,7 +301,7 @@ def test_table_and_show_fit_a_screen(tmp_path: Path) -> None:
     assert max(map(len, lines)) <= 100
     assert sweep.name in lines[1]
     assert "failed" in lines[1]
-    for word in (plain.name, "CartPole-v1", "dqn", "done", "1.23M", "487.2", "yes", "7012"):
+    for word in (plain.name, "CartPole-v1", "dqn", "done", "1.23M", "487.2", "in test", "7012"):
         assert word in lines[2]
     assert "no runs" in table([])
     screen = show(Run(sweep))

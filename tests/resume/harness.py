@@ -25,6 +25,7 @@ from rlkit.agents import dqn, ppo, random  # noqa: F401  (imported once for all 
 from rlkit.checkpoint import Checkpoints
 from rlkit.cli.composing import compose
 from rlkit.config import RunConfig
+from rlkit.envs import vector
 from rlkit.envs.vector import VectorEnvs
 from rlkit.files import AppendFile
 from rlkit.films import Film
@@ -104,7 +105,7 @@ class Reaper:
         self.around(Trainer, "_save", "save", "saved")
         self.around(Film, "add", "film")
         self.around(filming, "film_episode", after="filmed")
-        self.around(VectorEnvs, "_replay", "replay")
+        self.around(vector, "replay", "replay")
         self.around(Logger, "load_state_dict", after="rewound")
         self.around(Recorder, "load_state_dict", after="cut")
 
