@@ -86,7 +86,7 @@ HARD = {"torch", "numpy", "gymnasium", "rlkit"}  # in envs everything else is op
 
 KNOWS_HYDRA = {"cli", "config", "check", "launchers"}
 KNOWS_AUTORESET = {
-    "envs/vector.py", "envs/lanes.py", "envs/engines.py", "envs/ale.py", "envs/pool.py", "monitor.py",
+    "envs/vector.py", "envs/lanes.py", "envs/workers.py", "envs/ale.py", "envs/pool.py", "monitor.py",
 }  # fmt: skip
 READS_FINAL_OBS = {"envs/vector.py", "monitor.py"}
 NEVER_WAITS = {"agents", "returns", "distributions", "schedules"}

@@ -13,21 +13,20 @@ evaluations, which have an environment of their own.
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 import torch
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
+from gymnasium.vector import VectorEnv
 
 from rlkit.config import EnvConfig
 from rlkit.envs import ale, batched, pool
 from rlkit.envs.factory import EnvMaker
 from rlkit.envs.lanes import Lanes
 from rlkit.envs.vector import VectorEnvs
+from rlkit.envs.workers import Workers
 from rlkit.errors import UserError
 from rlkit.types import Envs
 
@@ -35,7 +34,6 @@ Wrappers = dict[str, dict[str, Any]]
 
 SPECIAL: dict[str, Any] = {"ale": ale, "envpool": pool, "torch": batched}
 
-_GRACE = 20  # seconds that a worker process outlives SIGTERM
 _MANY = {"torch": 64, "ale": 4}  # lanes from which an engine of its own is worth it
 
 
@@ -65,8 +63,7 @@ def choose(config: EnvConfig, wrappers: Wrappers) -> Choice:
 def make_venv(maker: EnvMaker, num_envs: int, engine: str) -> VectorEnv:
     """A Gymnasium vector environment in DISABLED autoreset mode; observations are copied at our boundary."""
     if engine == "async":
-        workers = [_Worker(maker, os.getpid())] * num_envs
-        return AsyncVectorEnv(workers, shared_memory=True, copy=False, autoreset_mode=AutoresetMode.DISABLED)
+        return Workers(maker, num_envs)
     return Lanes([maker] * num_envs)
 
 
@@ -105,27 +102,3 @@ def film_maker(
         maker: Callable[[], gym.Env] | None = SPECIAL[engine].film_maker(config, wrappers, render_mode)
         return maker
     return EnvMaker(config, wrappers, render_mode=render_mode)
-
-
-@dataclass(frozen=True)
-class _Worker:
-    """A maker for worker processes: Ctrl-C reaches the whole process group, and the trainer still needs them.
-
-    A worker ends when the trainer closes it, or when the trainer's end of the pipe is gone.
-    """
-
-    maker: EnvMaker
-    parent: int  # its process id: a vector environment also makes one environment there, to read its spaces
-
-    def __call__(self) -> gym.Env:
-        if os.getpid() != self.parent:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, _end_soon)
-        return self.maker()
-
-
-def _end_soon(number: int, frame: Any) -> None:
-    """SIGTERM may be for all processes of a job: leave the trainer time to save."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if hasattr(signal, "alarm"):
-        signal.alarm(_GRACE)
