@@ -110,6 +110,18 @@ class Workers(AsyncVectorEnv):
                 self.close_extras()
                 raise
 
+    def reset_async(self, seed: Any = None, options: dict[str, Any] | None = None) -> None:
+        try:
+            super().reset_async(seed, options)
+        except _GONE as error:
+            raise self._dead(error) from None
+
+    def step_async(self, actions: Any) -> None:
+        try:
+            super().step_async(actions)
+        except _GONE as error:
+            raise self._dead(error) from None
+
     def reset_wait(self, timeout: float | None = None) -> Any:
         try:
             return super().reset_wait(timeout)
