@@ -1,17 +1,51 @@
+"""The engine `envpool`: EnvPool's C++ environments, stepped together by its own threads.
+
+It serves what EnvPool has under Gymnasium's ids, without wrappers, and Atari with the standard preprocessing.
+EnvPool takes a seed when it is made and never again, and resets by itself one step late (NEXT_STEP), so its
+episodes cannot be played again: a resumed run begins new ones and says so, and films show evaluations.
+"""
+
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import io
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
 
 from rlkit.config import EnvConfig
+from rlkit.envs import catalog, scratch
+from rlkit.envs.factory import EnvMaker
+from rlkit.envs.vector import VectorEnvs
+from rlkit.seeding import derive
 from rlkit.types import Envs
+
+_GROUPS = ("classic", "toy_text", "mujoco")  # the same tasks under the same ids, v5 of MuJoCo alone
 
 
 def why_not(config: EnvConfig, wrappers: dict[str, dict[str, Any]]) -> str | None:
-    return "it is not built"
+    """Why EnvPool cannot serve this environment, or None."""
+    if find_spec("envpool") is None:
+        return f"it needs envpool: pip install '{catalog.DISTRIBUTION}[fast]'"
+    group = catalog.group_of(config.id)
+    if group is None or group.name not in _GROUPS:
+        return f"it serves the groups {', '.join(_GROUPS)}"
+    if group.name == "mujoco" and not config.id.endswith("-v5"):
+        return "its MuJoCo tasks are the v5 ones"
+    if wrappers:
+        return f"its environments take no wrappers, and there is {next(iter(wrappers))}"
+    if config.kwargs:
+        return f"its environments take no env.kwargs, and there is {next(iter(config.kwargs))}"
+    if config.id not in _known():
+        return "EnvPool has no environment of this name"
+    return None
 
 
 def make(
@@ -24,10 +58,55 @@ def make(
     device: torch.device | str,
     with_actions: tuple[int, ...],
 ) -> Envs:
-    raise NotImplementedError
+    """Lanes in EnvPool's threads (as many as it thinks right)."""
+    options: dict[str, Any] = {"seed": derive(seed, f"envpool/{stream}") % 2**31}
+    if config.max_episode_steps is not None:
+        options["max_episode_steps"] = config.max_episode_steps
+    venv = PoolLanes(config, num_envs, options)
+    return VectorEnvs(venv, seed=seed, stream=stream, device=device, with_actions=with_actions)
 
 
 def film_maker(
     config: EnvConfig, wrappers: dict[str, dict[str, Any]], render_mode: str | None
 ) -> Callable[[], gym.Env] | None:
+    """None: EnvPool's episodes cannot be played again, and its own render kills the process for MuJoCo."""
     return None
+
+
+class PoolLanes(VectorEnv):
+    """EnvPool with Gymnasium's spaces; what it calls its own are those of one environment, in its types."""
+
+    def __init__(self, config: EnvConfig, num_envs: int, options: dict[str, Any]) -> None:
+        one = EnvMaker(config)()
+        self.single_observation_space, self.single_action_space = one.observation_space, one.action_space
+        self.metadata = {**one.metadata, "autoreset_mode": AutoresetMode.NEXT_STEP}
+        self.spec, self.render_mode = one.spec, None
+        one.close()
+        self.num_envs = num_envs
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        # Its MuJoCo models greet with warnings, on the screen and in a file where the process stands.
+        with scratch.working_directory(), contextlib.redirect_stdout(io.StringIO()):
+            self._pool = import_module("envpool").make(
+                config.id, env_type="gymnasium", num_envs=num_envs, **options
+            )
+        self._action_dtype = self._pool.action_space.dtype
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """All lanes. The seed was chosen when the pool was made; another one is ignored by EnvPool."""
+        obs, _ = self._pool.reset()
+        return obs, {}
+
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        obs, reward, terminated, truncated, _ = self._pool.step(np.asarray(actions, self._action_dtype))
+        return obs, reward, terminated, truncated, {}
+
+    def close_extras(self, **kwargs: Any) -> None:
+        self._pool.close()
+
+
+def _known() -> list[str]:
+    names: list[str] = import_module("envpool").list_all_envs()
+    return names
