@@ -48,6 +48,8 @@ def _value(text: str, like: Any) -> Any:
         if text.lower() not in ("true", "false"):
             raise ValueError(text)
         return text.lower() == "true"
+    if isinstance(like, float):
+        return float(text)
     return int(text.replace("_", "")) if isinstance(like, int) else text
 
 

@@ -1,0 +1,198 @@
+"""Stepping engines as fast as they go: an engine by itself, and the same engine behind rlkit's boundary.
+
+Both are stepped in one process, in turns, with the same actions drawn beforehand, so that a machine that
+slows down slows both. Nothing is learnt.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
+
+import rlkit
+from rlkit.config import EnvConfig
+from rlkit.envs import scratch
+from rlkit.envs.engines import make_envs, make_venv
+from rlkit.envs.factory import EnvMaker
+from rlkit.types import Decision, Envs
+
+BLOCKS = 4  # turns that each side gets
+ACTIONS = 64  # different vectors of actions, drawn beforehand
+
+PRESETS = {"CartPole": "cartpole", "Breakout": "breakout", "HalfCheetah": "halfcheetah"}
+
+Step = Callable[[int], None]  # one vector step, with the i-th actions
+
+
+def rate(job: dict[str, Any]) -> dict[str, Any]:
+    """Steps per second of one engine at a number of lanes: `own` without our boundary, `through` with it."""
+    torch.set_num_threads(1)
+    build = PEERS.get(job["engine"])
+    sides: dict[str, Step] = {}
+    if build:
+        sides["own"] = build(job)
+    else:
+        config, wrappers = settings(job)
+        own = _own(job, config, wrappers)
+        if own:
+            sides["own"] = own
+        sides["through"] = _through(
+            make_envs(config, wrappers, seed=job["seed"], engine=job["engine"], device=job["device"])
+        )
+    spent = dict.fromkeys(sides, 0.0)
+    done = dict.fromkeys(sides, 0)
+    for step in sides.values():
+        _run(step, job["seconds"] / 4, job["device"])  # warm up
+    for _ in range(BLOCKS):
+        for name, step in sides.items():
+            steps, seconds = _run(step, job["seconds"] / BLOCKS, job["device"])
+            done[name] += steps
+            spent[name] += seconds
+    return {
+        name: {
+            "sps": done[name] * job["lanes"] / spent[name],
+            "us": 1e6 * spent[name] / done[name],  # per vector step
+        }
+        for name in sides
+    }
+
+
+def settings(job: dict[str, Any]) -> tuple[EnvConfig, dict[str, dict[str, Any]]]:
+    """The environment as `rlkit train env=…` would have it."""
+    config = rlkit.compose([f"env={PRESETS[job['task']]}", f"env.num_envs={job['lanes']}", "agent=random"])
+    return config.env, config.wrappers
+
+
+def _run(step: Step, seconds: float, device: str) -> tuple[int, float]:
+    wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+    wait()
+    begin, steps, batch = time.perf_counter(), 0, 1
+    while True:
+        for number in range(steps, steps + batch):
+            step(number)
+        wait()
+        steps += batch
+        spent = time.perf_counter() - begin
+        if spent >= seconds:
+            return steps, spent
+        batch = max(1, min(batch * 2, int(steps * (seconds - spent) / spent / 2)))
+
+
+# ---------------------------------------------------------------------- rlkit's engines
+
+
+def _through(envs: Envs) -> Step:
+    """Through the boundary, as the trainer does it: a decision in, a TimeStep out, episodes drained."""
+    space, lanes = envs.action_spec.space, envs.num_envs
+    rng = np.random.default_rng(0)
+    device = next(iter(envs.reset().obs.values())).device
+    rows = [
+        torch.as_tensor(envs.action_spec.from_env(_draw(space, lanes, rng)), device=device)
+        for _ in range(ACTIONS)
+    ]
+
+    def step(number: int) -> None:
+        envs.send(Decision(rows[number % ACTIONS]))
+        told = envs.recv()
+        if told.ended_lanes or number % 256 == 0:
+            envs.drain()
+
+    return step
+
+
+def _own(job: dict[str, Any], config: EnvConfig, wrappers: dict[str, Any]) -> Step | None:
+    """The engine that stands behind the boundary, stepped directly."""
+    name, lanes = job["engine"], job["lanes"]
+    if name in ("sync", "async"):
+        venv = make_venv(EnvMaker(config, wrappers), lanes, name)
+        return _gymnasium(venv, own_resets=True)
+    if name == "envpool":
+        return _envpool(job)
+    return _ale(job) if name == "ale" else None
+
+
+def _gymnasium(venv: Any, own_resets: bool = False) -> Step:
+    rng = np.random.default_rng(0)
+    rows = [_draw(venv.single_action_space, venv.num_envs, rng) for _ in range(ACTIONS)]
+    venv.reset(seed=0)
+
+    def step(number: int) -> None:
+        _, _, terminated, truncated, _ = venv.step(rows[number % ACTIONS])
+        if own_resets:
+            ended = terminated | truncated
+            if ended.any():
+                venv.reset(seed=[number] * venv.num_envs, options={"reset_mask": ended})
+
+    return step
+
+
+def _draw(space: gym.Space, lanes: int, rng: np.random.Generator) -> np.ndarray:
+    if isinstance(space, gym.spaces.Discrete):
+        return rng.integers(space.n, size=lanes)
+    assert isinstance(space, gym.spaces.Box)
+    return rng.uniform(space.low, space.high, (lanes, *space.shape)).astype(space.dtype)
+
+
+# ---------------------------------------------------------------------- peers
+
+
+def _sync_vector_env(job: dict[str, Any]) -> Step:
+    """Gymnasium's SyncVectorEnv with Gymnasium's own wrappers."""
+
+    def make() -> gym.Env:
+        if job["task"] != "Breakout":
+            return gym.make(settings(job)[0].id, disable_env_checker=True)
+        __import__("ale_py")
+        env = gym.make("BreakoutNoFrameskip-v4", disable_env_checker=True)
+        return FrameStackObservation(AtariPreprocessing(env, noop_max=30), 4)
+
+    return _gymnasium(SyncVectorEnv([make] * job["lanes"], autoreset_mode=AutoresetMode.SAME_STEP))
+
+
+def _vector_entry_point(job: dict[str, Any]) -> Step:
+    """Gymnasium's hand-vectorised CartPole, in NumPy."""
+    return _gymnasium(gym.make_vec("CartPole-v1", job["lanes"], vectorization_mode="vector_entry_point"))
+
+
+def _ale(job: dict[str, Any]) -> Step:
+    """ale-py's vector environment with the standard preprocessing, in as many threads as it likes."""
+    vector_env = __import__("ale_py.vector_env", fromlist=["AtariVectorEnv"])
+    return _gymnasium(
+        vector_env.AtariVectorEnv(
+            "breakout", num_envs=job["lanes"], repeat_action_probability=0.0, noop_max=30, stack_num=4,
+            reward_clipping=True, use_fire_reset=True, autoreset_mode=AutoresetMode.SAME_STEP,
+        )
+    )  # fmt: skip
+
+
+def _envpool(job: dict[str, Any]) -> Step:
+    """EnvPool, in as many threads as it likes."""
+    name = {"CartPole": "CartPole-v1", "Breakout": "Breakout-v5", "HalfCheetah": "HalfCheetah-v5"}[
+        job["task"]
+    ]
+    options = {"repeat_action_probability": 0.0, "episodic_life": True, "reward_clip": True}
+    with scratch.working_directory():  # its MuJoCo writes a log where the process stands
+        pool = __import__("envpool").make(
+            name, env_type="gymnasium", num_envs=job["lanes"], seed=job["seed"],
+        **(options if job["task"] == "Breakout" else {}),
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    space = pool.action_space
+    rows = [_draw(space, job["lanes"], rng).astype(space.dtype) for _ in range(ACTIONS)]
+    pool.reset()
+    return lambda number: pool.step(rows[number % ACTIONS]) and None
+
+
+PEERS: dict[str, Callable[[dict[str, Any]], Step]] = {
+    "SyncVectorEnv": _sync_vector_env,
+    "CartPoleVectorEnv": _vector_entry_point,
+    "EnvPool": _envpool,
+    "AtariVectorEnv": _ale,
+}
