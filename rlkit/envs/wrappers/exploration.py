@@ -31,8 +31,8 @@ class RandomAction(gym.Wrapper):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         if seed is not None:
-            self._random = np.random.default_rng([seed, 0x5EED])
-            self._actions.seed(seed)
+            self._random = np.random.default_rng([seed % 2**32, 0x5EED])
+            self._actions.seed(seed % 2**32)
         obs, info = self.env.reset(seed=seed, options=options)
         return obs, info
 
