@@ -12,10 +12,11 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rlkit.accel import prepare
+from rlkit.accel import capture, pick_mode, prepare
 from rlkit.check import flatten
 from rlkit.checkpoint import Checkpoints
 from rlkit.config import RunConfig, load_run_config, require_trusted, to_dict, to_yaml
@@ -147,10 +148,13 @@ def build(
 ) -> Trainer:
     """Agent, environments, evaluator and monitor, wired; what must be closed is added to `parts`."""
     config, setup, info = plan.config, plan.setup, plan.info
-    engine = plan.engine.name
+    engine, mode = plan.engine.name, pick_mode(config.accel.mode, setup.device)
+    # Environments on a GPU are launches like any other; on a CPU their eager step is the faster one.
+    captured = partial(capture, mode=mode, device=setup.device) if setup.device.type == "cuda" else None
     envs = make_envs(
-        config.env, config.wrappers, seed=config.seed, engine=engine, device=setup.device, with_actions=(0,)
-    )
+        config.env, config.wrappers, seed=config.seed, engine=engine, device=setup.device, with_actions=(0,),
+        capture=None if mode == "eager" else captured,
+    )  # fmt: skip
     parts.append(envs)
     agent: Agent = plan.agent_class(config.agent, setup)
     evaluate = EnvMaker(config.env, config.wrappers, training=False, render_mode=info.film_mode)
