@@ -307,6 +307,17 @@ def _introduce(plan: Plan, folder: RunFolder, logger: Logger) -> None:
     nbytes = getattr(plan.agent_class, "nbytes", None)
     if nbytes:
         logger.say(f"replay: {nbytes(config.agent, plan.setup) / 1e6:,.1f} MB when full")
+    learns_after = getattr(plan.agent_class, "learns_after", None)
+    if learns_after:
+        first, total = learns_after(config.agent, config.env.num_envs), config.trainer.total_steps
+        if first > total:
+            logger.say(
+                f"nothing will be learnt: {config.agent.name} begins after {first:,} steps of {total:,}; "
+                "raise trainer.total_steps"
+                + (" or lower agent.horizon" if hasattr(config.agent, "horizon") else "")
+            )
+    if plan.info.can_render and not plan.films_training and config.monitor.video != "none":
+        logger.say(f"films show evaluations: {plan.engine.name} cannot play its episodes again")
     logger.say(f"run folder {folder.path}")
 
 

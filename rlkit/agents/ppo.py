@@ -121,6 +121,11 @@ class PPO:
         """Why this agent cannot serve these spaces, or None."""
         return None
 
+    @staticmethod
+    def learns_after(config: PPOConfig, lanes: int) -> int:
+        """Steps before the first update: one rollout."""
+        return config.horizon * lanes
+
     # ------------------------------------------------------------------ the verbs
 
     @torch.no_grad()
