@@ -22,7 +22,8 @@ from rlkit.envs import infos
 from rlkit.envs.replaying import replay
 from rlkit.errors import NumbersBroke
 from rlkit.seeding import episode_seed
-from rlkit.spaces import ActionSpec, ObsSpec, tree_equal, tree_to
+from rlkit.spaces import ActionSpec, ObsSpec
+from rlkit.trees import tree_equal, tree_to
 from rlkit.types import ALL, Decision, Episode, State, TimeStep, Tree
 
 _PRUNE = 4_096  # vector steps of action history that may be dead before they are dropped
@@ -276,12 +277,9 @@ class VectorEnvs:
 
     def _tensors(self, raw_obs: Any) -> Tree:
         obs = self.obs_spec.to_tensors(raw_obs)
-        if isinstance(raw_obs, np.ndarray) and raw_obs.dtype == np.float32:  # the common case, made cheap
-            self._check_obs("obs", raw_obs)
-        else:
-            for name, leaf in obs.items():
-                if leaf.is_floating_point():
-                    self._check_obs(name, leaf.numpy())
+        for name, leaf in obs.items():
+            if leaf.is_floating_point():
+                self._check_obs(name, leaf.numpy())
         return obs if self._host else tree_to(obs, self._device)
 
     def _check_obs(self, name: str, array: np.ndarray) -> None:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from rlkit.memory.frames import age_dtype, history, next_age, stacked, stored_bytes, stored_shape
 from rlkit.returns import n_step
-from rlkit.spaces import ActionSpec, ObsSpec, tree_equal
+from rlkit.spaces import ActionSpec, ObsSpec
+from rlkit.trees import tree_equal
 from rlkit.types import State, TimeStep, Tree
 
 _TERMINATED, _TRUNCATED, _INVALID = 1, 2, 4
