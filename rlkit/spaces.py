@@ -302,6 +302,11 @@ class ActionSpec:
             self._bounds[device] = (pair[0], pair[1])
         return self._bounds[device]
 
+    @cached_property
+    def _host_bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        low, high = self.bounds(torch.device("cpu"))
+        return low.numpy(), high.numpy()
+
     def clip(self, action: Tensor) -> Tensor:
         """What is really executed when `action` [N, A] is asked for, in the policy's units.
 
@@ -309,11 +314,11 @@ class ActionSpec:
         """
         if self.dtype == torch.int64:
             return action
-        low, high = self.bounds(action.device)
         if action.is_cpu and not action.requires_grad:  # in NumPy for speed, with equal results
-            action = torch.from_numpy(np.minimum(np.maximum(action.numpy(), low.numpy()), high.numpy()))
+            low, high = self._host_bounds
+            action = torch.from_numpy(np.minimum(np.maximum(action.numpy(), low), high))
         else:
-            action = torch.clamp(action, low, high)
+            action = torch.clamp(action, *self.bounds(action.device))
         if self.rounds:
             action = torch.cat([leaf.round(action[..., leaf.columns]) for leaf in self.leaves], dim=-1)
         return action

@@ -277,9 +277,12 @@ class VectorEnvs:
 
     def _tensors(self, raw_obs: Any) -> Tree:
         obs = self.obs_spec.to_tensors(raw_obs)
-        for name, leaf in obs.items():
-            if leaf.is_floating_point():
-                self._check_obs(name, leaf.numpy())
+        if isinstance(raw_obs, np.ndarray) and raw_obs.dtype == np.float32:  # the common case, made cheap
+            self._check_obs("obs", raw_obs)
+        else:
+            for name, leaf in obs.items():
+                if leaf.is_floating_point():
+                    self._check_obs(name, leaf.numpy())
         return obs if self._host else tree_to(obs, self._device)
 
     def _check_obs(self, name: str, array: np.ndarray) -> None:
