@@ -24,6 +24,8 @@ from rlkit.errors import UserError
 
 T = TypeVar("T")
 
+_MANY = 12  # names that are too many for a sentence
+
 
 class Registry:
     """Names of one kind of thing. `kind` is the word that messages use."""
@@ -47,8 +49,8 @@ class Registry:
             meant = (
                 f"did you mean {near[0]}?" if near else "your own is registered by a module in plugins=[…]."
             )
-            known = ", ".join(self.names())
-            raise UserError(f"there is no {self.kind} {name!r} (known: {known}); {meant}")
+            known = f" (known: {', '.join(self.names())})" if len(self._targets) <= _MANY else ""
+            raise UserError(f"there is no {self.kind} {name!r}{known}; {meant}")
         target = self._targets[name]
         if isinstance(target, str):
             module, _, attribute = target.partition(":")

@@ -189,11 +189,12 @@ def test_an_agent_of_a_stored_plugin_names_the_flag(
     assert not evil.exists()
 
 
+@pytest.mark.parametrize("name", ["evil_twin:Twin-v0", "evil_twin:CartPoleEnv", "gym:evil_twin:CartPoleEnv"])
 @pytest.mark.parametrize("verb", ALL)
 def test_an_environment_id_does_not_import_its_module(
-    verb: str, folder: Path, evil: Path, capsys: pytest.CaptureFixture[str]
+    verb: str, name: str, folder: Path, evil: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    edit(folder, lambda config: config["env"].update(id="evil_twin:Twin-v0"))
+    edit(folder, lambda config: config["env"].update(id=name))
     if verb in RUNNING:
         assert "add plugins=[evil_twin]" in refused(verbs(folder)[verb], capsys)
     else:

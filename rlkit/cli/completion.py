@@ -1,4 +1,4 @@
-"""Shell completion: verbs by ourselves, the keys of train by Hydra, which must not see the verb.
+"""Shell completion: verbs and envs by ourselves, the keys of train by Hydra, which must not see the verb.
 
 `eval "$(rlkit -sc install=bash)"` installs it. The shell then calls `rlkit -sc query=bash` with the
 whole line in COMP_LINE and the cursor in COMP_POINT.
@@ -22,6 +22,10 @@ def complete(arguments: Sequence[str]) -> int:
         if words[1] == "train":
             cut_verb(line, words[1])
             hydra_app(list(arguments))
+        elif words[1] == "envs":
+            from rlkit.cli.envs import completions
+
+            print(" ".join(completions(words[2:], "" if line.endswith(" ") else words[-1])))
     else:
         start = words[1] if len(words) == 2 else ""
         print(" ".join(verb for verb in VERBS if verb.startswith(start)))

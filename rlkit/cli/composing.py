@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
@@ -18,9 +19,11 @@ from rlkit.check import read_value, unknown_key
 from rlkit.cli.explain import explain
 from rlkit.config import RunConfig, check, conf_dir
 from rlkit.errors import UserError
-from rlkit.registry import import_here, load_plugins, wrappers
+from rlkit.registry import load_plugins, wrappers
 
 MULTI_SELECT = ("wrappers", "logger")
+
+_OPEN = re.compile(r"^\+{0,2}(env\.kwargs(\.[^=]+)?=|wrappers\.\w+\.\w+={)")
 
 PROVIDERS = {  # ids that other packages register when they are imported → (module, package)
     "GymV2": ("shimmy", "shimmy and gym"),
@@ -35,7 +38,7 @@ def compose(overrides: Sequence[str] | None = None, *, config_dir: Path | str | 
     config_dir: a folder with YAML groups of your own, as `--config-dir` on the command line.
     Raises UserError for every mistake. May be called any number of times.
     """
-    words = list(overrides or ())
+    words = opened(overrides or ())
     folders = [] if config_dir is None else [Path(config_dir).resolve()]
     if folders and not folders[0].is_dir():
         raise UserError(f"config_dir={config_dir} is no folder.")
@@ -54,6 +57,11 @@ def compose(overrides: Sequence[str] | None = None, *, config_dir: Path | str | 
         raise error if known is None else known from error
     finally:
         state.hydra = before
+
+
+def opened(words: Sequence[str]) -> list[str]:
+    """Hydra wants a + before a new key; in free mappings (`env.kwargs`, a wrapper's own) none is new."""
+    return [_OPEN.sub(r"++\1", word) for word in words]
 
 
 def finish(composed: DictConfig, overrides: Sequence[str]) -> RunConfig:
@@ -75,7 +83,7 @@ def finish(composed: DictConfig, overrides: Sequence[str]) -> RunConfig:
 def check_wrappers(chosen: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse unknown wrappers, unknown arguments and wrong types before anything is built."""
     for name, arguments in chosen.items():
-        expected = _arguments(wrappers.get(name))
+        expected = wrapper_arguments(wrappers.get(name))
         if any(item.kind is item.VAR_KEYWORD for item in expected):
             continue
         known = {f"wrappers.{name}.{item.name}": item for item in expected}
@@ -92,21 +100,23 @@ def check_wrappers(chosen: Mapping[str, Mapping[str, Any]]) -> None:
                 raise UserError(f"the wrapper {name} needs {item.name}: write +{path}=VALUE.")
 
 
-def _arguments(wrapper: Any) -> list[inspect.Parameter]:
+def wrapper_arguments(wrapper: Any) -> list[inspect.Parameter]:
     """What a wrapper can be told, the environment left out."""
     try:
         signature = inspect.signature(wrapper, eval_str=True)
     except NameError:  # annotations that exist for type checkers only
         signature = inspect.signature(wrapper)
-    return list(signature.parameters.values())[1:]
+    found = list(signature.parameters.values())[1:]
+    if getattr(wrapper, "training_only", False):  # the house's word, which no wrapper sees
+        word = inspect.Parameter(
+            "in_evaluation", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool
+        )
+        found = [*(item for item in found if item.name != word.name), word]
+    return found
 
 
 def _check_env(name: str) -> None:
-    """An unknown environment ends here; `module:Id` was written by the user, so the module is imported."""
-    module, colon, rest = name.partition(":")
-    if colon and module != "gym":  # gym:Id is an environment of the old gym
-        import_here(module)
-        name = rest  # registered by the module under this name
+    """An unknown environment ends here; `module:…` was written by the user, so the module is imported."""
     from rlkit.envs.factory import check_id
 
     try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,13 @@ class EnvsOptions:
         None, "of show: an id or preset; of wrappers: one; of check: module:Class or an id"
     )
     group: str | None = key(None, "a group, all of its ids")
-    out: str = key("frame.png", "where show writes its frame")
+    out: str | None = key(None, "where show writes its frame; null: ID.png, in a new file")
+    kwargs: dict[str, Any] = key({}, "of show and check: arguments of the constructor, {size: 5}")  # noqa: RUF009
     plugins: list[str] = key([], "modules to import first")  # noqa: RUF009
     json: bool = key(False, "print JSON")
+
+
+_VERBS = ("show", "wrappers", "check")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -42,6 +48,20 @@ def run(arguments: Sequence[str]) -> int:
     return _groups(options)
 
 
+def completions(words: Sequence[str], start: str) -> list[str]:
+    """What may follow: words after the verb, of which the last is unfinished and begins with `start`."""
+    from rlkit.envs.catalog import GROUPS
+
+    done = [word for word in words if word != start or not start]
+    if not done:
+        choices = [*_VERBS, *(group.name for group in GROUPS)]
+    elif done[-1] in ("show", "check"):
+        choices = [*_presets(), *(name for group in GROUPS if not group.missing() for name in _ids(group))]
+    else:
+        choices = wrappers.names() if done[-1] == "wrappers" else []
+    return [name for name in choices if name.startswith(start)]
+
+
 # ---------------------------------------------------------------------- the groups
 
 
@@ -51,7 +71,7 @@ def _groups(options: EnvsOptions) -> int:
     wanted = options.group or options.what
     names = [group.name for group in GROUPS]
     if wanted is not None and wanted not in names:
-        near = nearest(wanted, [*names, "show", "wrappers", "check"])
+        near = nearest(wanted, [*names, *_VERBS])
         meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}."
         raise UserError(f"there is no group {wanted!r}; {meant}")
     presets = _presets()
@@ -80,15 +100,20 @@ def _groups(options: EnvsOptions) -> int:
         state = row["install"] or f"{len(row['ids'])} ids"
         print(f"{row['number']:>2}  {row['title']:18} {row['name']:12} {state}")
         if row["ids"]:
-            print(f"      {_fitting(row['ids'])}")
+            print(f"      {fitting(row['ids'])}")
         if row["presets"]:
-            print(f"      env={_fitting(row['presets'])}")
+            print(f"      env={fitting(row['presets'])}")
     print("\nrlkit envs GROUP lists its ids; also: rlkit envs show ID, wrappers, check MODULE:CLASS")
     return 0
 
 
+_TOLD_BY_IMPORT = ("pygame",)  # groups whose packages say what they have; the others' lists are ours
+
+
 def _ids(group: Any) -> list[str]:
-    group.module.register()
+    """The ids that can be made here; nothing is imported that need not be."""
+    if group.name in _TOLD_BY_IMPORT:
+        group.module.register()
     return [name for name in group.module.ids() if not group.missing(name)]
 
 
@@ -102,7 +127,7 @@ def _presets() -> dict[str, str]:
     return found
 
 
-def _fitting(names: Sequence[str], width: int = 78) -> str:
+def fitting(names: Sequence[str], width: int = 78) -> str:
     """As many names as fit a line, and how many more there are."""
     line = ""
     for number, name in enumerate(names):
@@ -121,10 +146,9 @@ def _show(options: EnvsOptions) -> int:
         raise UserError("show what? rlkit envs show CartPole-v1")
     from rlkit.cli.composing import compose
 
-    preset = options.name in _presets()
-    words = [f"env={options.name}"] if preset else [f"env.id={options.name}"]
-    if options.plugins:
-        words.append(f"plugins=[{','.join(options.plugins)}]")
+    words = [f"env={options.name}" if options.name in _presets() else f"env.id={options.name}"]
+    words += [f"env.kwargs={{{_inline(options.kwargs)}}}"] if options.kwargs else []
+    words += [f"plugins=[{','.join(options.plugins)}]"] if options.plugins else []
     config = compose(words)
     from rlkit.envs.engines import SPECIAL, choose
     from rlkit.envs.factory import probe, stays_in_evaluation
@@ -132,44 +156,70 @@ def _show(options: EnvsOptions) -> int:
     from rlkit.spaces import describe
 
     info = probe(config.env, config.wrappers)
-    engines = ["sync", "async"]
-    engines += [n for n, engine in SPECIAL.items() if engine.why_not(config.env, config.wrappers) is None]
+    reasons = {name: agents.get(name).serves(info.action, info.obs) for name in agents.names()}
+    refusals = {name: engine.why_not(config.env, config.wrappers) for name, engine in SPECIAL.items()}
     chosen = choose(config.env, config.wrappers)
+    modes, frame = _frame(config, info.film_mode, _new_file(options))
     data: dict[str, Any] = {
         "id": config.env.id,
-        "observation": describe(info.obs.space) if hasattr(info.obs, "space") else str(info.obs),
+        "observation": describe(info.obs.space),
         "action": describe(info.action.space),
         "solved at": info.threshold,
         "time limit": info.time_limit,
-        "film": f"{info.film_mode}, {info.fps} frames per second" if info.film_mode else None,
+        "render modes": modes,
+        "films": f"{info.film_mode}, {info.fps} frames per second" if info.film_mode else None,
         "wrappers": list(config.wrappers),
         "not in evaluation": [
             name
             for name, told in config.wrappers.items()
             if not stays_in_evaluation(wrappers.get(name), told)
         ],
-        "engines": engines,
-        "auto takes": f"{chosen.name} ({chosen.why})",
-        "agents": [name for name in agents.names() if agents.get(name).serves(info.action, info.obs) is None],
-        "frame": _frame(config, Path(options.out)) if info.film_mode == "rgb_array" else None,
+        "engines": ["sync", "async", *(name for name, reason in refusals.items() if reason is None)],
+        "other engines": {name: reason for name, reason in refusals.items() if reason is not None},
+        "auto takes": f"{chosen.name} ({chosen.why.removeprefix('auto: ')})",
+        "agents": [name for name, reason in reasons.items() if reason is None],
+        "other agents": {name: reason for name, reason in reasons.items() if reason is not None},
+        "frame": frame,
     }
     if options.json:
         print_json(data)
         return 0
     for name, value in data.items():
-        shown = ", ".join(value) or "none" if isinstance(value, list) else value
-        print(f"{name:18} {'none' if shown is None else shown}")
+        if isinstance(value, dict):
+            for other, reason in value.items():
+                print(f"{'':18} not {other}: {reason}")
+        else:
+            shown = ", ".join(value) if isinstance(value, list) else value
+            print(f"{name:18} {'none' if shown in (None, '') else shown}")
     return 0
 
 
-def _frame(config: Any, out: Path) -> str:
-    """The environment after a few random steps, as PNG; the path."""
-    from PIL import Image
+def _inline(values: dict[str, Any]) -> str:
+    """{size: 5} as Hydra reads it on one line."""
+    return ", ".join(f"{name}: {_shown(value)}" for name, value in values.items())
 
+
+def _new_file(options: EnvsOptions) -> Path:
+    """Where the frame goes: where the user says, or beside him under a name that is free."""
+    if options.out is not None:
+        return Path(options.out)
+    stem = re.sub(r"[^\w.-]+", "-", str(options.name))
+    names = (f"{stem}.png" if number == 1 else f"{stem}-{number}.png" for number in count(1))
+    return next(path for path in map(Path, names) if not path.exists())
+
+
+def _frame(config: Any, mode: str | None, out: Path) -> tuple[list[str], str | None]:
+    """The render modes, and the path of a PNG of the environment after a few random steps.
+
+    Text that the environment draws is returned in the place of the path.
+    """
     from rlkit.envs.factory import EnvMaker
 
-    env = EnvMaker(config.env, config.wrappers, render_mode="rgb_array")()
+    env = EnvMaker(config.env, config.wrappers, render_mode=mode)()
     try:
+        modes = [str(name) for name in env.metadata.get("render_modes") or ()]
+        if mode is None:
+            return modes, None
         env.action_space.seed(0)
         env.reset(seed=0)
         for _ in range(10):
@@ -177,18 +227,22 @@ def _frame(config: Any, out: Path) -> str:
             if terminated or truncated:
                 env.reset()
         frame: Any = env.render()
-        out.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(frame).save(out)
     finally:
         env.close()
-    return str(out)
+    if mode == "ansi":
+        return modes, "\n" + str(frame)
+    from PIL import Image
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(frame).save(out, "PNG")
+    return modes, str(out.resolve())
 
 
 # ---------------------------------------------------------------------- the wrappers
 
 
 def _wrappers(options: EnvsOptions) -> int:
-    from rlkit.cli.composing import _arguments
+    from rlkit.cli.composing import wrapper_arguments
 
     names = [options.name] if options.name else wrappers.names()
     rows: list[dict[str, Any]] = []
@@ -196,7 +250,7 @@ def _wrappers(options: EnvsOptions) -> int:
         wrapper = wrappers.get(name)
         told = {
             item.name: "needed" if item.default is item.empty else item.default
-            for item in _arguments(wrapper)
+            for item in wrapper_arguments(wrapper)
         }
         rows.append(
             {
@@ -232,12 +286,42 @@ def _check(options: EnvsOptions) -> int:
         raise UserError("check what? rlkit envs check my_module:MyEnv")
     from rlkit.envs.checking import diagnose
 
-    found = diagnose(options.name)
+    found = diagnose(options.name, options.kwargs)
+    faults = [finding for finding in found if not finding.advice]
+    lines = _lines(options.name, options.kwargs, bool(faults))
     if options.json:
-        print_json([{"what": f.what, "where": f.where, "fix": f.fix} for f in found])
-    elif found:
-        for number, finding in enumerate(found, 1):
-            print(f"{number}. {finding.what}\n   where: {finding.where}\n   fix:   {finding.fix}")
-    else:
-        print(f"fine; a registered id is trained by: rlkit train env.id={options.name}")
-    return 2 if found else 0
+        print_json({"found": [vars(finding) for finding in found], "train": lines})
+        return 2 if faults else 0
+    for number, finding in enumerate(found, 1):
+        kind = " (advice)" if finding.advice else ""
+        print(f"{number}. {finding.what}{kind}\n   where: {finding.where}\n   fix:   {finding.fix}")
+    if not faults:
+        print("fine" if not found else "nothing that keeps it from training")
+    for what, line in lines.items():
+        print(f"{what}: {line}")
+    return 2 if faults else 0
+
+
+def _lines(name: str, kwargs: dict[str, Any], faulty: bool) -> dict[str, str]:
+    """The commands that train it: now (tried), and once it is mended."""
+    from rlkit.envs.checking import plain, trainable
+
+    lines = {}
+    now = trainable(name, kwargs)
+    given = "".join(f" env.kwargs.{key}={_shown(value)}" for key, value in kwargs.items())
+    if now is not None:
+        fitting = [agent for agent in ("dqn", "ppo", "random") if _serves(agent, now.action, now.obs)]
+        agent = "" if fitting[:1] == ["dqn"] else f" agent={fitting[0]}" if fitting else ""
+        limit = "" if now.ends else " env.max_episode_steps=1000"
+        bridged = now.env_id.startswith("gym:") and name != now.env_id
+        what = "train it unchanged, by the bridge to the old gym" if bridged else "train it"
+        lines[what] = f"rlkit train env.id={now.env_id}{given}{limit}{agent}"
+    if faulty and (now is None or now.env_id.startswith("gym:")):
+        lines["once it is mended"] = f"rlkit train env.id={plain(name)}{given}"
+    return lines
+
+
+def _serves(agent: str, action: Any, obs: Any) -> bool:
+    from rlkit.registry import agents
+
+    return agents.get(agent).serves(action, obs) is None

@@ -15,6 +15,8 @@ from rlkit.check import flatten, keys_of, nearest, unknown_key
 from rlkit.config import RunConfig, conf_dir
 from rlkit.errors import UserError
 
+_MANY = 12  # choices that are too many for a sentence
+
 
 def groups(folders: Iterable[Path] = ()) -> dict[str, list[str]]:
     """Every configuration group with its choices, of `conf/` and of the user's folders."""
@@ -64,7 +66,9 @@ def _no_choice(error: MissingConfigException, folders: Sequence[Path]) -> str:
         return f"there is no configuration {missing}; look into {conf_dir()} or add --config-dir=FOLDER."
     near = nearest(name, choices)
     meant = f"; did you mean {near[0]}?" if near else "."
-    return f"{group} has no choice {name!r} (choices: {', '.join(choices)}){meant}"
+    if group == "wrappers" and not near:
+        meant = f"; one of your own without a YAML file is written +wrappers.{name}={{}}."
+    return f"{group} has no choice {name!r} (choices: {_few(group, choices, name)}){meant}"
 
 
 def _null_choice(overrides: Sequence[str], folders: Sequence[Path]) -> str:
@@ -73,8 +77,17 @@ def _null_choice(overrides: Sequence[str], folders: Sequence[Path]) -> str:
     group = word.partition("=")[0].lstrip("+")
     choices = groups(folders).get(group, [])
     if group in ("wrappers", "logger"):
-        return f"{word} is no list: write {group}=[] for none, or choose among {', '.join(choices)}."
-    return f"{word or 'null'} chooses nothing; choose among {', '.join(choices)}."
+        return f"{word} is no list: write {group}=[] for none, or choose among {_few(group, choices)}."
+    return f"{word or 'null'} chooses nothing; choose among {_few(group, choices)}."
+
+
+def _few(group: str, choices: Sequence[str], name: str = "") -> str:
+    """All choices where they fit a sentence, else those most like `name` and who lists the rest."""
+    if len(choices) <= _MANY:
+        return ", ".join(choices)
+    some = [*nearest(name, choices, 3), *choices[:3]] if name else choices[:3]
+    rest = {"env": "rlkit envs", "wrappers": "rlkit envs wrappers"}.get(group, "rlkit train --help")
+    return f"{', '.join(dict.fromkeys(some))}, …; `{rest}` lists all {len(choices)}"
 
 
 def _composition(error: HydraException, overrides: Sequence[str], folders: Sequence[Path]) -> str:
@@ -101,6 +114,8 @@ def _no_key(path: str, error: HydraException, folders: Sequence[Path]) -> str:
     group, _, leaf = path.rpartition(".")
     if leaf in groups(folders).get(group, []):
         return f"there is no key {path}; to choose it write {group}={leaf}."
+    if group.partition(".")[0] == "wrappers" and (name := path.split(".")[1]) in groups(folders)["wrappers"]:
+        return _no_argument(path, name, folders)
     node = getattr(error.__cause__, "parent_node", None)
     root = node._get_root() if node is not None else None
     if isinstance(root, DictConfig):
@@ -109,6 +124,20 @@ def _no_key(path: str, error: HydraException, folders: Sequence[Path]) -> str:
         known = list(flatten({str(name): value for name, value in data.items() if name != "hydra"}))
     else:
         known = [*keys_of(RunConfig), *_agent_keys(folders)]
+    return unknown_key(path, known)
+
+
+def _no_argument(path: str, name: str, folders: Sequence[Path]) -> str:
+    """wrappers.frame_stack.siz=3, or an argument of a wrapper that was not chosen"""
+    known: dict[str, None] = {}
+    for root in (conf_dir(), *folders):
+        if (file := root / "wrappers" / f"{name}.yaml").exists():
+            data = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get(name) or {}
+            known.update({f"wrappers.{name}.{key}": None for key in data})
+    if path in known:
+        return f"{path} has no effect, because {name} is not chosen: add wrappers=[{name}]."
+    if not known:
+        return f"there is no key {path}: the wrapper {name} takes no arguments."
     return unknown_key(path, known)
 
 

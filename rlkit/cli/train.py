@@ -8,7 +8,6 @@ import io
 import os
 import secrets
 import sys
-import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from rlkit.cli.composing import finish
+from rlkit.cli.composing import finish, opened
+from rlkit.cli.envs import fitting
 from rlkit.cli.explain import explain, groups
 from rlkit.config import conf_dir
 from rlkit.errors import Preempted, UserError
@@ -120,12 +120,9 @@ def run(arguments: Sequence[str]) -> int:
     if any(word in ("-h", "--help") for word in arguments):
         print(HELP)
         for group, choices in groups(_config_dirs(arguments)).items():
-            print(
-                textwrap.fill(
-                    ", ".join(choices), 110, initial_indent=f"  {group + '=':12}", subsequent_indent=" " * 14
-                )
-            )
-        print("\n`rlkit train --cfg job` prints every key; docs/configuration.md explains them.")
+            print(f"  {group + '=':12}{fitting(choices, 96)}")
+        print("\n`rlkit envs` and `rlkit envs wrappers` list what env= and wrappers= can be.")
+        print("`rlkit train --cfg job` prints every key; docs/configuration.md explains them.")
         return 0
     jobs = hydra_app(list(arguments))
     return jobs.exit_code() if jobs.done else 0
@@ -141,6 +138,7 @@ def hydra_app(arguments: list[str]) -> Jobs:
             "execution_whitelist": ("rlkit.*", "torch.*", "gymnasium.*", "hydra.*", "hydra_plugins.*")
         }
     application = hydra.main(config_path=str(conf_dir()), config_name="config", **settings)(jobs.one)
+    overrides = opened(overrides)
     with _process_state([*options, *overrides]):
         try:
             application()

@@ -1,9 +1,17 @@
 """The engine `ale`: ale-py's vector environment, Atari with the standard preprocessing in C++ threads.
 
-It gives, frame by frame, what our wrapper list gives (but for the newest frame of a final observation,
-where a game ends within skipped frames), and everything around it is made like the other
-engines: a reset of chosen lanes with chosen seeds cancels its own autoreset, so an episode is (seed,
-actions) here too and runs resume exactly. What it draws from a seed (no-op starts, sticky) differs.
+It gives, frame by frame, what our wrapper list gives. Four things differ:
+
+- an episode is (seed, actions) only where a decision brings the seed: a seeded reset loads the cartridge
+  again, so the engine's own generators, seeded at the start, go on instead. A resumed run begins new
+  episodes and says so, and films show evaluations;
+- what is drawn from a seed: the number of idle frames at the start, sticky actions;
+- the newest frame where a game is over, which nobody learns from: ale-py 0.12.1 stops before it looks, and
+  shows the picture of the step before;
+- at the frame limit the last step is played to its end (`sync` stops at the very frame): up to skip - 1
+  frames more, and the successor from which agents bootstrap is a picture like any other.
+
+A reset by seed makes ale-py load the ROM again, 0.1 s of a core for each episode; `sync` is spared that.
 """
 
 from __future__ import annotations
@@ -21,6 +29,8 @@ from rlkit.config import EnvConfig
 from rlkit.envs import catalog
 from rlkit.envs.groups import atari
 from rlkit.envs.vector import VectorEnvs
+from rlkit.envs.wrappers.atari import FIRE
+from rlkit.envs.wrappers.frames import stack_of
 from rlkit.spaces import ObsSpec
 from rlkit.types import Envs
 
@@ -32,11 +42,13 @@ _ORDER: dict[
     "noop_reset": {"noop_max": 30},
     "max_and_skip": {"skip": 4},
     "episodic_life": {},
-    "fire_reset": {},
+    "fire_reset": {"each_life": True},
     "grey_screen": {"height": 84, "width": 84},
     "clip_reward": {"low": -1.0, "high": 1.0},
     "frame_stack": {"size": 4},
 }
+_FRAMES = 108_000  # of an episode, where nothing says otherwise
+_ENDLESS = 2**31 - 1 - 64
 _NEEDED = ("max_and_skip", "grey_screen", "frame_stack")
 _KWARGS = ("frameskip", "obs_type", "repeat_action_probability", "full_action_space",
            "max_num_frames_per_episode")  # fmt: skip
@@ -67,7 +79,7 @@ def _wrappers_not(wrappers: Wrappers) -> str | None:
         if name not in _ORDER:
             return f"it has no wrapper {name}"
         for key in arguments or {}:
-            if key not in _ORDER[name]:
+            if key not in _ORDER[name] and key != "in_evaluation":  # evaluations are not played here
                 return f"it cannot express wrappers.{name}.{key}"
     for name in _NEEDED:
         if name not in wrappers:
@@ -95,7 +107,7 @@ def make(
 ) -> Envs:
     """Lanes in ale-py's threads (one for each core at most)."""
     venv = AleLanes(config, wrappers, num_envs)
-    spec = ObsSpec.of(venv.single_observation_space, stack=_argument(wrappers, "frame_stack", "size"))
+    spec = ObsSpec.of(venv.single_observation_space, stack=stack_of(wrappers))
     return VectorEnvs(venv, seed=seed, stream=stream, device=device, with_actions=with_actions, obs_spec=spec)
 
 
@@ -113,6 +125,9 @@ class AleLanes(VectorEnv):
     [N] bool says where a life was lost while the game goes on (with `episodic_life`).
     """
 
+    # A seeded reset takes 0.13 s, and all lanes wait for it. A run is still decided by its seed.
+    seeds_episodes = False
+
     def __init__(self, config: EnvConfig, wrappers: Wrappers, num_envs: int) -> None:
         catalog.prepare(config.id)
         from ale_py.vector_env import AtariVectorEnv
@@ -121,10 +136,12 @@ class AleLanes(VectorEnv):
         options = {**spec.kwargs, **config.kwargs}
         for name in ("game", "frameskip", "obs_type"):
             options.pop(name, None)
+        skip = _argument(wrappers, "max_and_skip", "skip")
+        self._limit = int(options.pop("max_num_frames_per_episode", _FRAMES) or 0)  # frames; 0: none
         self._games: Any = AtariVectorEnv(
             spec.kwargs["game"],
             num_envs,
-            frameskip=_argument(wrappers, "max_and_skip", "skip"),
+            frameskip=skip,
             noop_max=_argument(wrappers, "noop_reset", "noop_max") if "noop_reset" in wrappers else 0,
             img_height=_argument(wrappers, "grey_screen", "height"),
             img_width=_argument(wrappers, "grey_screen", "width"),
@@ -132,6 +149,8 @@ class AleLanes(VectorEnv):
             use_fire_reset="fire_reset" in wrappers,
             reward_clipping=False,  # here, so that the game's own return is known
             autoreset_mode=AutoresetMode.NEXT_STEP,  # which a reset before that step cancels
+            # It shows an old picture where it cuts an episode itself: it never comes to that.
+            max_num_frames_per_episode=self._limit + skip if self._limit else _ENDLESS,
             **options,
         )
         self.num_envs = num_envs
@@ -147,16 +166,20 @@ class AleLanes(VectorEnv):
                 _argument(wrappers, "clip_reward", "low"), _argument(wrappers, "clip_reward", "high")
             )  # fmt: skip
         self._episodic = "episodic_life" in wrappers
+        self._fires = False
+        if "fire_reset" in wrappers and _argument(wrappers, "fire_reset", "each_life"):
+            self._fires = self._games.ale.get_action_set()[FIRE].name == "FIRE"
         self._age = np.zeros(num_envs, dtype=np.int64)  # steps since each lane's reset
         self._returns = np.zeros(num_envs)
         self._lives = np.zeros(num_envs, dtype=np.int64)
         self._ended = np.zeros(num_envs, dtype=bool)
+        self._wait = np.zeros(num_envs, dtype=bool)  # lanes whose next action is FIRE, whatever is asked
         self._all = np.ones(num_envs, dtype=bool)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """All lanes, or those of `options["reset_mask"]`; seeds are given for all lanes either way."""
+        """All lanes, or those of `options["reset_mask"]`; seeds are given for all lanes or for none."""
         mask = (options or {}).get("reset_mask", self._all)
         seeds = seed if isinstance(seed, Sequence) else [
             None if seed is None else seed + lane for lane in range(self.num_envs)
@@ -171,19 +194,29 @@ class AleLanes(VectorEnv):
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """One step of every lane; all arrays are fresh."""
-        obs, paid, terminated, truncated, told = self._games.step(np.asarray(actions))
+        info: dict[str, Any] = {}
+        actions = np.asarray(actions)
+        if self._wait.any():
+            actions = np.where(self._wait, FIRE, actions)
+            info |= {"action_executed": actions, "_action_executed": self._wait}
+        obs, paid, terminated, truncated, told = self._games.step(actions)
         self._age += 1
         alive = ~self._ended
         if not alive.all():  # nobody reset them (parked lanes): the games did, now
             self._begin(self._ended)
+        if self._limit:
+            truncated = (told["episode_frame_number"] >= self._limit) & ~terminated & alive
+        ended = terminated | truncated
         rewards = paid.astype(np.float64)
         self._returns += rewards
-        info: dict[str, Any] = {"raw_return": self._returns.copy(), "_raw_return": self._all}
+        info |= {"raw_return": self._returns.copy(), "_raw_return": self._all}
         lives = told["lives"].astype(np.int64)
+        # No lives left is the end of the game, which some games announce only frames later.
+        lost = (lives > 0) & (lives < self._lives) & alive & ~ended
         if self._episodic:
-            lost = (lives > 0) & (lives < self._lives) & alive & ~(terminated | truncated)
             info |= {"life_lost": lost, "_life_lost": lost}
-        self._lives, self._ended = lives, terminated | truncated
+        self._wait = lost if self._fires else self._wait
+        self._lives, self._ended = lives, ended
         if self._clip is not None:
             rewards = np.clip(rewards, *self._clip)
         return self._repaired(obs), rewards, terminated, truncated, info
@@ -194,6 +227,7 @@ class AleLanes(VectorEnv):
 
     def _begin(self, mask: np.ndarray) -> None:
         self._age[mask], self._returns[mask], self._ended[mask] = 0, 0.0, False
+        self._wait = self._wait & ~mask  # a new array: the old one was handed out
 
     def _repaired(self, obs: np.ndarray) -> np.ndarray:
         """Young stacks repeat their first frame instead of zeros; obs [N, stack, H, W], in place."""

@@ -57,7 +57,7 @@ GROUPS = (
     Group(4, "board", "Board games", "board", ("pyspiel",)),
     Group(5, "box2d", "Box2D", "box2d", ("Box2D",)),
     Group(6, "mujoco", "MuJoCo", "mujoco", ("mujoco",)),
-    Group(7, "tuning", "Parameter tuning"),
+    Group(7, "tuning", "Parameter tuning", "tuning", ("sklearn",)),
     Group(8, "toy_text", "Toy text"),
     Group(9, "pygame", "PyGame", "pygame"),
     Group(10, "doom", "Doom", "doom", ("vizdoom",)),

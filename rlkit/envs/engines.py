@@ -13,6 +13,7 @@ evaluations, which have an environment of their own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,7 @@ Wrappers = dict[str, dict[str, Any]]
 SPECIAL: dict[str, Any] = {"ale": ale, "envpool": pool, "torch": batched}
 
 _MANY = {"torch": 64, "ale": 4}  # lanes from which an engine of its own is worth it
+_CORES = {"ale": 4}  # … and cores: its threads are what is gained, exact resuming what is lost
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,18 @@ def choose(config: EnvConfig, wrappers: Wrappers) -> Choice:
     if name != "auto":
         return Choice(name, "asked for")
     for name, many in _MANY.items():
-        if config.num_envs >= many and SPECIAL[name].why_not(config, wrappers) is None:
-            return Choice(name, f"auto: {config.num_envs} lanes of {config.id} are fastest there")
+        if config.num_envs < many or cores() < _CORES.get(name, 1):
+            continue
+        if SPECIAL[name].why_not(config, wrappers) is None:
+            where = f"{config.num_envs} lanes of {config.id}"
+            instead = "; env.engine=sync resumes exactly" if name == "ale" else ""
+            return Choice(name, f"auto: {where} are fastest there{instead}")
     return Choice("sync", "auto: fastest for environments as light as most are")
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def make_venv(maker: EnvMaker, num_envs: int, engine: str) -> VectorEnv:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,18 +39,19 @@ class EnvMaker:
         if any(getattr(wrapper, "changes_reward", True) for _, wrapper, _ in chosen):
             env = RawReturn(env)
         for name, wrapper, arguments in chosen:
+            told = {key: value for key, value in (arguments or {}).items() if key != "in_evaluation"}
             try:
-                env = wrapper(env, **(arguments or {}))
+                env = wrapper(env, **told)
             except Exception as error:
                 raise UserError(f"wrapper {name} does not fit {self.config.id}: {error}") from error
         return env
 
     def _make(self) -> gym.Env:
-        if self.render_mode:
-            draw_off_screen(self.config.id)
         arguments = dict(self.config.kwargs)
         if self.render_mode:
             arguments["render_mode"] = self.render_mode
+        if arguments.get("render_mode"):
+            draw_off_screen(self.config.id)
         if self.config.max_episode_steps is not None:
             arguments["max_episode_steps"] = self.config.max_episode_steps
         if bridges.is_old(self.config.id):
@@ -57,11 +60,36 @@ class EnvMaker:
             made = registry.envs.get(self.config.id)
             if not isinstance(made, str):
                 limit = arguments.pop("max_episode_steps", None)
-                env = made(**arguments)
-                return gym.wrappers.TimeLimit(env, limit) if limit else env
+                return _limited(made(**arguments), limit)
             return gym.make(made, disable_env_checker=not self.check, **arguments)
+        if (own := own_class(self.config.id)) is not None:
+            limit = arguments.pop("max_episode_steps", None)
+            return _limited(own(**arguments), limit)
         catalog.prepare(self.config.id)
         return gym.make(self.config.id, disable_env_checker=not self.check, **arguments)
+
+
+def _limited(env: gym.Env, limit: int | None) -> gym.Env:
+    return gym.wrappers.TimeLimit(env, limit) if limit else env
+
+
+def own_class(name: str) -> type[gym.Env] | None:
+    """The class behind `module:Class`, the module imported; None where this is something else.
+
+    UserError where the class is one of the old API, which the bridge runs.
+    """
+    module, _, attribute = name.rpartition(":")
+    if not module or not attribute.isidentifier():
+        return None  # ids hold a hyphen or a slash, or were registered without a version
+    registry.import_here(module)
+    found = getattr(sys.modules[module], attribute, None)
+    if attribute in gym.registry or not isinstance(found, type):
+        return None
+    if not issubclass(found, gym.Env):
+        raise UserError(
+            f"env.id={name}: {attribute} is no gymnasium.Env; one of the old API runs as env.id=gym:{name}."
+        )
+    return found
 
 
 def stays_in_evaluation(wrapper: Any, arguments: Mapping[str, Any] | None) -> bool:
@@ -92,10 +120,11 @@ def probe(config: EnvConfig, wrappers: dict[str, dict[str, Any]]) -> EnvInfo:
         env = EnvMaker(config, wrappers, check=True)()
     except UserError:
         raise
-    except gym.error.Error as error:
-        raise UserError(f"env.id={config.id} cannot be made: {_first_line(error)}") from error
-    except (ImportError, TypeError, ValueError) as error:
-        raise UserError(f"env.id={config.id} cannot be made: {_first_line(error)}") from error
+    except (gym.error.Error, ImportError, TypeError, ValueError) as error:
+        way = _way_out(config.id, error)
+        raise UserError(
+            f"env.id={config.id} cannot be made: {_first_line(error).rstrip('.')}{way}."
+        ) from error
     try:
         obs = ObsSpec.of(env.observation_space, stack_of(wrappers))
         action = ActionSpec.of(env.action_space)
@@ -114,12 +143,24 @@ def probe(config: EnvConfig, wrappers: dict[str, dict[str, Any]]) -> EnvInfo:
         env.close()
 
 
+def _way_out(name: str, error: BaseException) -> str:
+    """What to write instead of an id or of arguments that cannot be made."""
+    if isinstance(error, TypeError):
+        return "; its arguments are written env.kwargs.NAME=VALUE"
+    kin = re.compile(re.escape(name.rpartition("-v")[0]) + r"-v(\d+)")
+    versions = {int(found[1]): known for known in gym.registry if (found := kin.fullmatch(known))}
+    newest = versions[max(versions)] if versions else name
+    return f"; write env.id={newest}" if newest != name else ""
+
+
 def check_id(name: str) -> None:
-    """Refuse an unknown environment, naming the nearest; `module:Id` imports the module first."""
+    """Refuse an unknown environment, naming the nearest; `module:Id` and `module:Class` import the module."""
     if name in registry.envs:
         return
     if bridges.is_old(name):
         return bridges.check_old(name)
+    if own_class(name) is not None:
+        return
     catalog.prepare(name)
     module, _, bare = name.rpartition(":")
     if module:
@@ -127,14 +168,19 @@ def check_id(name: str) -> None:
     try:
         gym.spec(bare)
     except gym.error.Error as error:
-        known = list(dict.fromkeys([*gym.registry, *registry.envs.names(), *catalog.installed_ids()]))
+        own = [word for word, thing in vars(sys.modules[module]).items() if _is_env(thing)] if module else []
+        known = list(dict.fromkeys([*own, *gym.registry, *registry.envs.names(), *catalog.installed_ids()]))
         near = difflib.get_close_matches(bare, known, n=3, cutoff=0.5)
         hint = (
             f"; nearest: {', '.join(near)}"
             if near
             else "; an id of your own package is written my_pkg:MyEnv-v0"
         )
-        raise UserError(f"env.id={name}: {_first_line(error)}{hint}") from error
+        raise UserError(f"env.id={name}: {_first_line(error).rstrip('.')}{hint}.") from error
+
+
+def _is_env(thing: Any) -> bool:
+    return isinstance(thing, type) and issubclass(thing, gym.Env) and thing is not gym.Env
 
 
 def _first_line(error: BaseException) -> str:

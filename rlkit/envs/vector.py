@@ -60,6 +60,8 @@ class VectorEnvs:
         self._no = torch.zeros(self.num_envs, dtype=torch.bool, device=self._device)
         self._disabled = self.autoreset is AutoresetMode.DISABLED
         self._same_step = self.autoreset is AutoresetMode.SAME_STEP
+        # An engine may reset much quicker without a seed; then only seeds that a decision brings are used.
+        self._seeded: bool = self._disabled and getattr(venv, "seeds_episodes", True)
         self._asynchronous = hasattr(venv, "step_async")
         self._clear()
 
@@ -87,7 +89,7 @@ class VectorEnvs:
         self._clear()
         chosen = [self._own_seed(lane) for lane in range(self.num_envs)] if seeds is None else list(seeds)
         obs, info = self._venv.reset(seed=[max(s, 0) for s in chosen])
-        self._seeds = [s if s >= 0 else None for s in chosen]
+        self._seeds = [s if s >= 0 and self._seeded else None for s in chosen]
         self._keep_replay_seeds(info)
         self._idle[:] = [s < 0 for s in chosen]
         self._any_idle = bool(self._idle.any())
@@ -243,7 +245,11 @@ class VectorEnvs:
         self._any_idle = bool(self._idle.any())
         if not restart.any():
             return reached, begun
-        obs, info = self._venv.reset(seed=seeds, options={"reset_mask": restart})
+        given = seeds if self._seeded or self._next_seeds is not None else None
+        obs, info = self._venv.reset(seed=given, options={"reset_mask": restart})
+        if given is None:
+            for lane in begun:
+                self._seeds[lane] = None
         self._keep_replay_seeds(info)
         return self._tensors(obs), sorted(begun)
 
@@ -339,8 +345,9 @@ class VectorEnvs:
         if len(state["episode"]) != n:
             raise ValueError(f"the checkpoint has {len(state['episode'])} lanes, these environments {n}")
         self._now, self._episode = state["now"], list(state["episode"])
-        if not self._disabled:
-            self.resume_inexact = f"environment ({self.autoreset.value} engines start new episodes)"
+        running = [seed for seed, idle in zip(state["seeds"], state["idle"], strict=True) if not idle]
+        if None in running:
+            self.resume_inexact = "environment (engines like this one start new episodes)"
             obs, _ = self._venv.reset(seed=[self._own_seed(lane) for lane in range(n)])
             for lane in range(n):
                 self._start(lane, None)

@@ -14,11 +14,12 @@ from gymnasium import spaces as S
 import rlkit
 from rlkit import registry
 from rlkit.config import EnvConfig, conf_dir
-from rlkit.envs import catalog
+from rlkit.envs import catalog, engines
 from rlkit.envs.factory import EnvMaker, probe
 from rlkit.envs.wrappers import RandomAction, library
 from rlkit.envs.wrappers.leaves import ActionMask, DictToLeaves
 from rlkit.errors import UserError
+from tests.envs.needs import needs
 
 ARGUMENTS: dict[str, tuple[str, dict[str, Any]]] = {  # wrappers on an environment that suits them
     "clip_action": ("Pendulum-v1", {}),
@@ -59,6 +60,8 @@ def test_every_single_wrapper_of_gymnasium_is_a_name() -> None:
 def test_yaml_and_signature_are_equal(name: str) -> None:
     data = yaml.safe_load((conf_dir() / "wrappers" / f"{name}.yaml").read_text())[name]
     expected = list(getattr(library, name).__signature__.parameters.values())[1:]
+    if library.TABLE[name].training_only:
+        assert data.pop("in_evaluation") is False
     assert list(data) == [item.name for item in expected]
     if name == "time_limit":  # the house's own default
         return
@@ -163,6 +166,130 @@ def test_a_schedule_of_epsilon_is_replayed_by_its_seed() -> None:
     assert again.reset(seed=found[2][1])[1]["replay_seed"] == found[2][1]
     again.reset(seed=9)  # the lane goes on from there
     assert again.epsilon == pytest.approx(0.4)
+
+
+HALF = S.Box(-1.0, 1.0, (1,), np.float32)  # of Pendulum's torque
+
+
+def double(action: np.ndarray) -> np.ndarray:
+    return 2 * action
+
+
+PICTURES = {"render_mode": "rgb_array"}
+SHAPES: list[tuple[str, str, dict[str, Any], dict[str, dict[str, Any]], tuple[int, ...]]] = [
+    # name, environment, its arguments, wrappers, the shape of what is observed
+    ("add_render_observation", "CartPole-v1", PICTURES, {"add_render_observation": {}}, (400, 600, 3)),
+    (
+        "grayscale", "CartPole-v1", PICTURES,
+        {"add_render_observation": {}, "grayscale": {}, "resize": {"height": 40, "width": 60}}, (40, 60),
+    ),
+    (
+        "grayscale_observation", "CartPole-v1", PICTURES,
+        {"add_render_observation": {}, "resize_observation": {"shape": [40, 60]},
+         "grayscale_observation": {"keep_dim": True}, "frame_stack": {"size": 2}}, (2, 40, 60, 1),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SHAPES, ids=[case[0] for case in SHAPES])
+def test_pictures_are_made_and_changed(case: Any) -> None:
+    _, env_id, kwargs, wrappers, shape = case
+    env = EnvMaker(EnvConfig(env_id, kwargs=kwargs), wrappers)()
+    one, _ = env.reset(seed=0)
+    assert env.observation_space.shape == one.shape == shape
+    assert one.dtype == np.uint8
+    assert one.min() < 60 < 200 < one.max()
+    kept = one.copy()
+    for _ in range(5):
+        two = env.step(1)[0]
+        assert env.observation_space.contains(two)
+    assert not np.array_equal(one, two)
+    np.testing.assert_array_equal(one, kept)
+
+
+def test_a_picture_joins_what_is_observed() -> None:
+    wrappers = {"add_render_observation": {"render_only": False}}
+    env = EnvMaker(EnvConfig("CartPole-v1", kwargs=PICTURES), wrappers)()
+    obs, _ = env.reset(seed=0)
+    assert {name: leaf.shape for name, leaf in obs.items()} == {"state": (4,), "pixels": (400, 600, 3)}
+    assert env.observation_space.contains(obs)
+
+
+def test_functions_of_ones_own_on_actions_and_observations() -> None:
+    arguments = {"func": f"{__name__}:double", "action_space": f"{__name__}:HALF"}
+    env = EnvMaker(EnvConfig("Pendulum-v1"), {"transform_action": arguments})()
+    plain = EnvMaker(EnvConfig("Pendulum-v1"))()
+    assert env.action_space == HALF
+    env.reset(seed=0)
+    plain.reset(seed=0)
+    one, two = env.step(np.array([0.7], np.float32)), plain.step(np.array([1.4], np.float32))
+    np.testing.assert_array_equal(one[0], two[0])
+    assert one[1] == two[1]
+    seen = EnvMaker(EnvConfig("Pendulum-v1"), {"transform_observation": {"func": f"{__name__}:double"}})()
+    np.testing.assert_array_equal(seen.reset(seed=0)[0], 2 * plain.reset(seed=0)[0])
+
+
+def test_gymnasiums_atari_preprocessing() -> None:
+    needs("ale_py")
+    env = EnvMaker(
+        EnvConfig("PongNoFrameskip-v4"), {"atari_preprocessing": {"screen_size": [80, 84], "noop_max": 5}}
+    )()
+    obs, _ = env.reset(seed=1)
+    assert env.observation_space.shape == obs.shape == (84, 80)
+    assert env.step(2)[0].dtype == np.uint8
+    with pytest.raises(
+        UserError, match=r"frame skip of its own \(…NoFrameskip-v4, or env.kwargs.frameskip=1\)"
+    ):
+        EnvMaker(EnvConfig("ALE/Pong-v5"), {"atari_preprocessing": {}})()
+
+
+TRAINING_ONLY: dict[str, dict[str, Any]] = {
+    "clip_reward": {"low": 0.0, "high": 0.25},
+    "normalize_reward": {},
+    "transform_reward": {"func": "math:tanh"},
+    "random_action": {"epsilon": 1.0},
+}
+
+
+def test_all_that_is_for_training_only_is_known_here() -> None:
+    found = {
+        name for name in registry.wrappers.names() if getattr(registry.wrappers.get(name), "training_only", 0)
+    }
+    assert found == {*TRAINING_ONLY, "episodic_life"}
+
+
+@pytest.mark.parametrize("name", [*TRAINING_ONLY, "episodic_life"])
+@pytest.mark.parametrize("asked", [None, False, True])
+def test_training_only_wrappers_stay_in_evaluation_when_asked(name: str, asked: bool | None) -> None:
+    """Composed and made: the front door checks the word, and no wrapper sees it."""
+    words = [f"wrappers=[{name}]", *([] if asked is None else [f"wrappers.{name}.in_evaluation={asked}"])]
+    words += [f"wrappers.{name}.{key}={value}" for key, value in TRAINING_ONLY.get(name, {}).items()]
+    env_id = "CartPole-v1"
+    if name == "episodic_life":
+        needs("ale_py")
+        env_id = "PongNoFrameskip-v4"
+    wrappers = rlkit.compose([*words, f"env.id={env_id}"]).wrappers
+    assert wrappers[name]["in_evaluation"] is bool(asked)
+    for training, there in ((True, True), (False, bool(asked))):
+        env: Any = EnvMaker(EnvConfig(env_id), wrappers, training=training)()
+        kinds = set()
+        while isinstance(env, gym.Wrapper):
+            kinds.add(type(env).__name__)
+            env = env.env
+        assert (name.title().replace("_", "") in kinds) is there
+
+
+def test_in_evaluation_is_a_word_of_training_only_wrappers_alone() -> None:
+    with pytest.raises(UserError, match=r"there is no key wrappers\.frame_stack\.in_evaluation"):
+        rlkit.compose(["wrappers=[frame_stack]", "+wrappers.frame_stack.in_evaluation=true"])
+    with pytest.raises(UserError, match="in_evaluation must be true or false"):
+        rlkit.compose(["wrappers=[clip_reward]", "wrappers.clip_reward.in_evaluation=2"])
+
+
+def test_the_ale_engine_still_serves_the_standard_list() -> None:
+    needs("ale_py")
+    config = rlkit.compose(["env=breakout", "env.num_envs=8"])
+    assert engines.choose(config.env, config.wrappers).name == "ale"
 
 
 def test_exploration_stays_in_evaluation_only_when_asked() -> None:

@@ -62,6 +62,7 @@ def register() -> None:
     """ale-py's ids by importing it, then those that it left out."""
     import ale_py
 
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner on stderr for every console
     gym.register_envs(ale_py)
     for game in _OLD:
         for version in _STICKY:

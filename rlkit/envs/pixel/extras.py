@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -9,14 +11,17 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import load_env_creator
 
+from rlkit.errors import UserError
+
 _HERE = "rlkit.envs.pixel.extras"
 _LEVELS = (11, 6, 4)  # MiniGrid's kinds of object, colours and states
 _TILE = 32  # pixels of a cell of MinAtar in a frame
+_LIMIT = 10_000  # steps of a game of MinAtar, some of which a good player never ends
 _MINATAR = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
 
 
 def register_minigrid() -> None:
-    """MiniGrid's ids, each behind `GridView`."""
+    """MiniGrid's and BabyAI's ids, each behind `GridView`; their own limit of steps truncates episodes."""
     import minigrid
 
     gym.register_envs(minigrid)
@@ -27,14 +32,27 @@ def register_minigrid() -> None:
 
 
 def make_minigrid(entry_point: Any, **kwargs: Any) -> gym.Env:
+    """MiniGrid's own environment (a class, or "module:Class") with these arguments, behind `GridView`."""
+    if "wfc" in str(entry_point).lower() and not has_patterns():
+        raise UserError(
+            "MiniGrid-WFC ids need pictures that this minigrid was packed without: take another of its ids"
+        )
     made = entry_point if callable(entry_point) else load_env_creator(entry_point)
     return GridView(made(**kwargs))
+
+
+def has_patterns() -> bool:
+    """Whether MiniGrid has the pictures that its WFC mazes are made after; the wheel of 3.2 has not."""
+    package = find_spec("minigrid.envs.wfc")
+    return bool(package and package.origin and (Path(package.origin).parent / "patterns").is_dir())
 
 
 class GridView(gym.ObservationWrapper):
     """The agent's view one-hot, float32 [height · width · 21 + 4]: objects, colours, states, direction.
 
-    The mission, a sentence, is left out here; `info["mission"]` tells it.
+    The mission, a sentence, is no part of it: `info["mission"]` of a reset tells it. Tasks whose mission
+    changes from episode to episode (most of BabyAI, some of MiniGrid) ask here for something the agent does
+    not see, and can be solved only as far as the room gives it away.
     """
 
     def __init__(self, env: gym.Env) -> None:
@@ -65,18 +83,26 @@ def register_minatar() -> None:
             env_id = f"MinAtar/{game.title().replace('_', '')}-{version}"
             if env_id not in gym.registry:
                 gym.register(
-                    env_id, entry_point=f"{_HERE}:MinAtar", kwargs={"game": game, "minimal": minimal}
+                    env_id,
+                    entry_point=f"{_HERE}:MinAtar",
+                    max_episode_steps=_LIMIT,
+                    kwargs={"game": game, "minimal": minimal},
                 )
 
 
 class MinAtar(gym.Env[np.ndarray, int]):
-    """A game of MinAtar: float32 [10, 10, channels] of zeros and ones; frames uint8 [320, 320, 3]."""
+    """A game of MinAtar: float32 [10, 10, channels] of zeros and ones; frames uint8 [320, 320, 3].
+
+    minimal: only the actions that the game uses. sticky: probability that the action before is repeated.
+    """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 15}
 
     def __init__(
         self, game: str, minimal: bool = True, sticky: float = 0.1, render_mode: str | None = None
     ) -> None:
+        if not 0 <= sticky <= 1:
+            raise ValueError(f"sticky must be a probability, not {sticky}")
         import minatar
 
         self.render_mode = render_mode

@@ -21,7 +21,7 @@ class FlappyBird(PixelGame):
 
     actions: ClassVar[int] = 2
     features: ClassVar[int] = 6
-    background: ClassVar[Color] = (92, 168, 214)
+    background: ClassVar[Color] = (26, 48, 88)  # pipes and bird stand out in grey, too
 
     def start(self) -> None:
         self._y, self._velocity, self._passed = SIDE / 2, 0.0, 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -31,7 +32,8 @@ class Shape:
 class PixelGame(gym.Env[np.ndarray, int]):
     """One game. A subclass tells its rules and its shapes; everything random comes from `self.np_random`.
 
-    `obs="pixels"`: uint8 [84, 84, 3]; `obs="state"`: float32 [n], positions and velocities within −1..1.
+    `obs="pixels"`: uint8 [84, 84, 3]; `obs="grey"`: uint8 [84, 84], the same in shades of grey;
+    `obs="state"`: float32 [n], positions and velocities within −1..1.
     Frames are uint8 [336, 336, 3], drawn off screen; `human` opens a window.
     """
 
@@ -41,18 +43,22 @@ class PixelGame(gym.Env[np.ndarray, int]):
     background: ClassVar[Color] = (24, 28, 44)
 
     def __init__(self, obs: str = "pixels", render_mode: str | None = None) -> None:
-        if obs not in ("pixels", "state"):
-            raise ValueError(f"obs must be pixels or state, not {obs!r}")
+        if obs not in ("pixels", "grey", "state"):
+            raise ValueError(f"obs must be pixels, grey or state, not {obs!r}")
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode must be rgb_array or human, not {render_mode!r}")
-        self.render_mode, self._pixels = render_mode, obs == "pixels"
+        self.render_mode, self._pixels = render_mode, obs != "state"
         self.action_space = spaces.Discrete(self.actions)
+        size = (SIDE, SIDE) if obs == "grey" else (SIDE, SIDE, 3)
         self.observation_space = (
-            spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
+            spaces.Box(0, 255, size, np.uint8)
             if self._pixels
             else spaces.Box(-1.0, 1.0, (self.features,), np.float32)
         )
-        self._empty = np.full((SIDE, SIDE, 3), self.background, np.uint8)
+        self._stage = np.zeros(size, np.uint8)  # what never moves, drawn once
+        for shape in [Shape(0, 0, SIDE, SIDE, self.background), *self.scenery()]:
+            _fill(self._stage, shape)
+        self._caption: tuple[str, Any] = ("", None)
         self._window: Any = None
         self._clock: Any = None
 
@@ -85,8 +91,12 @@ class PixelGame(gym.Env[np.ndarray, int]):
         """`features` numbers, about −1..1; what lies beyond is clipped."""
         raise NotImplementedError
 
+    def scenery(self) -> list[Shape]:
+        """What never moves, behind everything else."""
+        return []
+
     def shapes(self) -> list[Shape]:
-        """What is seen, the hindmost first."""
+        """What moves, the hindmost first."""
         raise NotImplementedError
 
     def caption(self) -> str:
@@ -98,10 +108,9 @@ class PixelGame(gym.Env[np.ndarray, int]):
     def _observe(self) -> np.ndarray:
         if not self._pixels:
             return np.clip(np.array(self.state(), np.float32), -1.0, 1.0)
-        image = self._empty.copy()
-        for s in self.shapes():
-            left, top = max(0, round(s.x)), max(0, round(s.y))
-            image[top : max(0, round(s.y + s.height)), left : max(0, round(s.x + s.width))] = s.color
+        image = self._stage.copy()
+        for shape in self.shapes():
+            _fill(image, shape)
         return image
 
     def render(self) -> Any:
@@ -112,7 +121,8 @@ class PixelGame(gym.Env[np.ndarray, int]):
 
         surface = self._paint(pygame)
         if self.render_mode == "rgb_array":
-            return np.ascontiguousarray(pygame.surfarray.array3d(surface).transpose(1, 0, 2))
+            pixels = np.frombuffer(pygame.image.tobytes(surface, "RGB"), np.uint8)
+            return pixels.reshape(SIDE * ZOOM, SIDE * ZOOM, 3).copy()  # a buffer of bytes is read-only
         if self._window is None:
             pygame.display.init()
             self._window = pygame.display.set_mode(surface.get_size())
@@ -127,15 +137,18 @@ class PixelGame(gym.Env[np.ndarray, int]):
         scale = ZOOM * _FINE
         fine = pygame.Surface((SIDE * scale, SIDE * scale), 0, 32)
         fine.fill(self.background)
-        for s in self.shapes():
+        for s in [*self.scenery(), *self.shapes()]:
             rect = pygame.Rect(*(round(v * scale) for v in (s.x, s.y, s.width, s.height)))
             if s.round:
                 pygame.draw.ellipse(fine, s.color, rect)
             else:
                 pygame.draw.rect(fine, s.color, rect, border_radius=scale)
         small = pygame.transform.smoothscale(fine, (SIDE * ZOOM, SIDE * ZOOM))
-        pygame.font.init()
-        text = pygame.font.Font(None, 32).render(self.caption(), True, (255, 255, 255))
+        if self._caption[0] != self.caption():
+            pygame.font.init()
+            words = pygame.font.Font(None, 32).render(self.caption(), True, (255, 255, 255))
+            self._caption = (self.caption(), words)
+        text = self._caption[1]
         small.blit(text, ((SIDE * ZOOM - text.get_width()) // 2, 8))
         return small
 
@@ -145,3 +158,19 @@ class PixelGame(gym.Env[np.ndarray, int]):
 
             pygame.display.quit()
             self._window = None
+
+
+def _fill(image: np.ndarray, shape: Shape) -> None:
+    """Paint a rectangle into uint8 [84, 84] or [84, 84, 3], in place; its size in pixels never varies."""
+    left, top = round(shape.x), round(shape.y)
+    right, bottom = left + round(shape.width), top + round(shape.height)
+    image[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = (
+        shape.color if image.ndim == 3 else grey(shape.color)
+    )
+
+
+@cache
+def grey(color: Color) -> int:
+    """Brightness of a colour, 0..255 (ITU-R BT.601)."""
+    red, green, blue = color
+    return round(0.299 * red + 0.587 * green + 0.114 * blue)

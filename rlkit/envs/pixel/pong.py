@@ -1,4 +1,4 @@
-"""PixelPong: table tennis against an opponent who is slower than the ball."""
+"""PixelPong: table tennis against an opponent who is slower than the ball: a steep return beats them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from rlkit.envs.pixel.game import SIDE, PixelGame, Shape
 
 _PADDLE, _THICK, _BALL = 16.0, 3.0, 3.0  # pixels
 _LEFT, _RIGHT = 4.0, SIDE - 7.0  # left edges of the opponent's and of the agent's paddle
-_STRIDE, _SLOW = 3.0, 1.3  # pixels per step, of the agent and of the opponent
-_ACROSS, _STEEPEST = 2.5, 2.5  # the ball's velocities
+_STRIDE, _SLOW = 3.0, 0.8  # pixels per step, of the agent and of the opponent
+_ACROSS, _STEEPEST = 3.0, 3.0  # the ball's velocities
 
 
 class PixelPong(PixelGame):
@@ -76,10 +76,11 @@ class PixelPong(PixelGame):
             (self._y + _BALL / 2 - self._me - _PADDLE / 2) / SIDE,
         ]
 
+    def scenery(self) -> list[Shape]:
+        return [Shape(SIDE / 2, y, 1, 4, (70, 78, 104)) for y in range(2, SIDE, 8)]
+
     def shapes(self) -> list[Shape]:
-        net = [Shape(SIDE / 2, y, 1, 4, (70, 78, 104)) for y in range(2, SIDE, 8)]
         return [
-            *net,
             Shape(_LEFT, self._other, _THICK, _PADDLE, (236, 120, 92)),
             Shape(_RIGHT, self._me, _THICK, _PADDLE, (120, 200, 250)),
             Shape(self._x, self._y, _BALL, _BALL, (255, 255, 255), True),

@@ -1,8 +1,9 @@
 """Wrappers by name, as the configuration's `wrappers` group lists them; order written is nesting.
 
 A wrapper is any callable (env, **arguments) → env registered in `rlkit.registry.wrappers`. Two attributes
-tell the house more about it: `training_only` (exploration, reward clipping: evaluation drops it) and
-`changes_reward` (True unless it says otherwise: the environment's own return is then recorded beneath it).
+tell the house more about it: `training_only` (exploration, reward clipping: evaluation drops it, unless
+`wrappers.NAME.in_evaluation=true`, which the wrapper itself never sees) and `changes_reward` (True unless it
+says otherwise: the environment's own return is then recorded beneath it).
 """
 
 from __future__ import annotations

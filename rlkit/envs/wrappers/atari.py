@@ -14,6 +14,11 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
+
+from rlkit.envs.wrappers.record import RawReturn
+
+FIRE = 1  # its place in ale-py's action sets, where a game has the button
 
 Step = tuple[Any, Any, bool, bool, dict[str, Any]]
 
@@ -23,7 +28,36 @@ def _console(env: gym.Env, name: str) -> Any:
     inner: Any = env.unwrapped
     if not hasattr(inner, "ale") or not hasattr(inner, "get_action_meanings"):
         raise ValueError(f"{name} is for Atari games")
+    _load_once(inner)
     return inner
+
+
+class _Cartridge:
+    """`AtariEnv.load_game` without reading the ROM again, which takes 0.1 s at every seeded reset.
+
+    The state right after the first loading, followed by the console's own reset, is what loading again gives:
+    compared on all games of ale-py 0.12.1.
+    """
+
+    def __init__(self, console: Any) -> None:
+        self._ale, self._load = console.ale, console.load_game
+        self._new: Any = None
+
+    def __call__(self) -> None:
+        if self._new is None:
+            self._load()
+            self._new = self._ale.cloneState(include_rng=True)
+        else:
+            self._ale.restoreState(self._new)
+
+
+def _load_once(console: Any) -> None:
+    """Only where the seed decides nothing inside the console: sticky actions are drawn in there."""
+    plain = getattr(console, "_game_mode", 0) is None and getattr(console, "_game_difficulty", 0) is None
+    if not plain or isinstance(console.load_game, _Cartridge):
+        return
+    if console.ale.getFloat("repeat_action_probability") == 0.0:
+        console.load_game = _Cartridge(console)
 
 
 class NoopReset(gym.Wrapper):
@@ -56,7 +90,11 @@ class NoopReset(gym.Wrapper):
 
 
 class MaxAndSkip(gym.Wrapper):
-    """Each action lasts `skip` frames; seen is the brighter of the last two, for sprites that blink."""
+    """Each action lasts `skip` frames; seen is the brighter of the last two, for sprites that blink.
+
+    Where nothing beneath counts frames, those before the last two are not drawn. A game that is over earlier
+    then shows its last frame alone; one that is cut by the frame limit shows two like any other step.
+    """
 
     changes_reward: ClassVar[bool] = False  # the sum over the episode stays
 
@@ -74,22 +112,44 @@ class MaxAndSkip(gym.Wrapper):
         if not isinstance(space, Box) or len(space.shape) < 2:
             raise ValueError("max_and_skip compares images, and the observation is none")
         self.skip = skip
+        self._blind: Any = _frames_are_nobodys(env) if skip > 2 else None
+        self._limit = self._blind.ale.getInt("max_num_frames_per_episode") if self._blind else 0
 
     def step(self, action: Any) -> Step:
-        total, before = 0.0, None
-        for frame in range(self.skip):
+        total, before, frames = 0.0, None, self.skip
+        if self._blind and not 0 < self._limit - self._blind.ale.getEpisodeFrameNumber() <= self.skip:
+            before, reward, terminated, truncated, info = self._many(action, self.skip - 1)
+            if terminated or truncated:
+                return before, reward, terminated, truncated, info
+            total, frames = float(reward), 1
+        for frame in range(frames):
             obs, reward, terminated, truncated, info = self.env.step(action)
             total += float(reward)
-            if terminated or truncated or frame == self.skip - 1:
+            if terminated or truncated or frame == frames - 1:
                 break
             before = obs
         if before is not None:
             obs = np.maximum(before, obs)
         return obs, total, terminated, truncated, info
 
+    def _many(self, action: Any, frames: int) -> Step:
+        """So many frames, of which ale-py draws the last; it refuses to go on when the game is over."""
+        self._blind._frameskip = frames
+        try:
+            return self.env.step(action)
+        finally:
+            self._blind._frameskip = 1
+
     def one_frame(self, action: Any) -> Step:
         """The action for a single frame, nothing skipped: what `fire_reset` asks for."""
         return self.env.step(action)
+
+
+def _frames_are_nobodys(env: gym.Env) -> Any:
+    """The console, if no wrapper around it minds whether a step is one frame or several; else None."""
+    while isinstance(env, NoopReset | RawReturn | OrderEnforcing | PassiveEnvChecker):
+        env = env.env
+    return env if hasattr(env, "ale") and hasattr(env, "_frameskip") else None
 
 
 def _every_frame(env: gym.Env) -> str:
@@ -129,14 +189,22 @@ class EpisodicLife(gym.Wrapper):
 
 
 class FireReset(gym.Wrapper):
-    """Presses FIRE for one frame after a reset, in games that have the button: many wait for it."""
+    """Presses FIRE, for which many games wait: one frame after a reset, a whole step after a lost life.
+
+    The second happens in training and evaluation alike (`each_life`): a greedy policy that never learnt to
+    fire would stand idle until the frame limit. `info["action_executed"]` then tells of FIRE. Games whose
+    action 1 is not FIRE are left alone.
+    """
 
     changes_reward: ClassVar[bool] = False
 
-    def __init__(self, env: gym.Env) -> None:
+    def __init__(self, env: gym.Env, each_life: bool = True) -> None:
         super().__init__(env)
-        meanings = _console(env, "fire_reset").get_action_meanings()
-        self._fire = meanings.index("FIRE") if "FIRE" in meanings else None
+        console = _console(env, "fire_reset")
+        self._fires = console.get_action_meanings()[1:2] == ["FIRE"]
+        self._ale = console.ale
+        self.each_life = each_life
+        self._lives, self._waits = 0, False
         skips = env.has_wrapper_attr("one_frame")
         self._press = env.get_wrapper_attr("one_frame") if skips else env.step
 
@@ -144,12 +212,27 @@ class FireReset(gym.Wrapper):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         obs, info = self.env.reset(seed=seed, options=options)
-        if self._fire is None:
-            return obs, info
-        obs, _, terminated, truncated, told = self._press(self._fire)
-        if terminated or truncated:  # begin again, without FIRE: it would end again
-            return self.env.reset(options=options)
-        return obs, {**info, **told}
+        if self._fires:
+            obs, _, terminated, truncated, told = self._press(FIRE)
+            if terminated or truncated:  # begin again, without FIRE: it would end again
+                obs, info = self.env.reset(options=options)
+            else:
+                info = {**info, **told}
+        self._waits = False
+        if self._fires and self.each_life:
+            self._lives = self._ale.lives()
+        return obs, info
+
+    def step(self, action: Any) -> Step:
+        if not (self._fires and self.each_life):
+            return self.env.step(action)
+        pressed = self._waits
+        obs, reward, terminated, truncated, info = self.env.step(FIRE if pressed else action)
+        lives = self._ale.lives()
+        self._waits, self._lives = 0 < lives < self._lives, lives
+        if pressed:
+            info.setdefault("action_executed", FIRE)  # a wrapper further in may have done yet another thing
+        return obs, reward, terminated, truncated, info
 
 
 class GreyScreen(gym.ObservationWrapper):

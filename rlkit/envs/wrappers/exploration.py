@@ -33,7 +33,6 @@ class RandomAction(gym.Wrapper):
         epsilon: float = 0.1,
         final_epsilon: float | None = None,
         decay_episodes: int | None = None,
-        in_evaluation: bool = False,
     ) -> None:
         super().__init__(env)
         for name, value in (("epsilon", epsilon), ("final_epsilon", final_epsilon)):
@@ -80,5 +79,5 @@ class RandomAction(gym.Wrapper):
         if self._random.random() < self.epsilon:
             action = self._actions.sample()
         obs, reward, terminated, truncated, info = self.env.step(action)
-        info["action_executed"] = action
+        info.setdefault("action_executed", action)  # a wrapper further in knows better
         return obs, reward, terminated, truncated, info

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import gymnasium as gym
 from gymnasium import wrappers as gw
 
+from rlkit.envs.wrappers.noise import AddWhiteNoise, ObstructView
 from rlkit.envs.wrappers.values import array, code, dtype, pair, shape
 from rlkit.spaces import describe
 
@@ -60,7 +61,7 @@ TABLE: dict[str, Entry] = {
         "frames: add +env.kwargs.render_mode=rgb_array, and an environment that draws them",
     ),
     "add_white_noise": Entry(
-        "AddWhiteNoise",
+        AddWhiteNoise,
         "Noise on the pixels of rendered frames.",
         "frames: +env.kwargs.render_mode=rgb_array",
     ),
@@ -126,7 +127,7 @@ TABLE: dict[str, Entry] = {
     ),
     "numpy_to_torch": Entry("", "Arrays become tensors.", instead=_ARRAYS),
     "obstruct_view": Entry(
-        "ObstructView", "Patches hide parts of rendered frames.", "frames: +env.kwargs.render_mode=rgb_array"
+        ObstructView, "Patches hide parts of rendered frames.", "frames: +env.kwargs.render_mode=rgb_array"
     ),
     "order_enforcing": Entry("OrderEnforcing", "An error where step comes before reset."),
     "passive_env_checker": Entry(
