@@ -1,0 +1,153 @@
+"""Reproduction: explicit fitness sharing, offspring by species, the next generation (section 3.3)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlkit.neat.crossover import crossover
+from rlkit.neat.draws import Draws
+from rlkit.neat.genes import Genomes, stacked
+from rlkit.neat.initial import first_generation
+from rlkit.neat.innovation import Innovations
+from rlkit.neat.mutation import mutate
+from rlkit.neat.settings import Settings
+from rlkit.neat.species import SpeciesSet
+
+
+@dataclass
+class Parents:
+    """Who begets whom, as rows of the old generation."""
+
+    elite: Tensor  # [E] champions that live on unchanged
+    first: Tensor  # [n] first parents
+    second: Tensor  # [n] second parents; the first again where there is one parent only
+
+
+class Evolution:
+    """A population that evolves: `genomes` are to be judged, `advance(fitness)` makes the next generation."""
+
+    def __init__(self, size: int, inputs: int, outputs: int, settings: Settings, draws: Draws) -> None:
+        self.size, self.inputs, self.outputs = size, inputs, outputs
+        self.settings, self.draws = settings, draws
+        self.generation = 0
+        self.extinctions = 0
+        self.genomes: Genomes
+        self.innovations: Innovations
+        self.genomes, self.innovations = first_generation(size, inputs, outputs, settings, draws)
+        self.ids = torch.arange(size)  # [P] every genome that ever lived has a number of its own
+        self._next_id = size
+        self.species = SpeciesSet(settings)
+        self.species.speciate(self.genomes, 0)
+
+    def advance(self, fitness: Tensor) -> None:
+        """Replace the population by its offspring. fitness [P], higher is better, finite."""
+        fitness = fitness.double().cpu()
+        champion = int(fitness.argmax())
+        ended = self.species.stagnant(fitness, self.generation)
+        self.generation += 1
+        if all(ended):  # nobody goes on but the champion: a fresh start around it
+            self.extinctions += 1
+            self._restart(champion)
+            return
+        members = self.species.members.cpu()
+        alive = [number for number, gone in enumerate(ended) if not gone]
+        spawn = offspring(fitness, members, alive, self.size, self._least())
+        parents = choose_parents(fitness, members, alive, spawn, self.settings, self.draws)
+        children = self._breed(fitness, parents)
+        elite = self.genomes.take(parents.elite.to(self.genomes.device))
+        self.genomes = stacked([elite, children]).sorted() if len(parents.elite) else children
+        self.ids = torch.cat([self.ids[parents.elite], self._new_ids(children.size)])
+        self.species.drop(ended)
+        self.species.speciate(self.genomes, self.generation)
+
+    def _breed(self, fitness: Tensor, parents: Parents) -> Genomes:
+        a, b = parents.first, parents.second
+        swap = (fitness[b] > fitness[a]) | ((fitness[b] == fitness[a]) & (self.draws.coin(0.5, len(a)).cpu()))
+        fitter, other = torch.where(swap, b, a), torch.where(swap, a, b)
+        device = self.genomes.device
+        children = crossover(
+            self.genomes.take(fitter.to(device)), self.genomes.take(other.to(device)),
+            self.settings.disable_prob, self.draws,
+        )  # fmt: skip
+        return mutate(children, self.settings, self.inputs, self.outputs, self.innovations, self.draws)
+
+    def _restart(self, champion: int) -> None:
+        fresh, _ = first_generation(self.size - 1, self.inputs, self.outputs, self.settings, self.draws)
+        kept = self.genomes.take(torch.tensor([champion], device=self.genomes.device))
+        self.genomes = stacked([kept, fresh]).sorted()
+        self.ids = torch.cat([self.ids[champion : champion + 1], self._new_ids(self.size - 1)])
+        self.species.drop([True] * len(self.species.species))
+        self.species.speciate(self.genomes, self.generation)
+
+    def _new_ids(self, count: int) -> Tensor:
+        first, self._next_id = self._next_id, self._next_id + count
+        return torch.arange(first, first + count)
+
+    def _least(self) -> int:
+        return max(1, self.settings.elitism)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "generation": self.generation, "extinctions": self.extinctions, "ids": self.ids,
+            "next_id": self._next_id, "genomes": self.genomes.state_dict(),
+            "species": self.species.state_dict(), "random": self.draws.generator.get_state(),
+            "innovations": [self.innovations.next_number, self.innovations.next_node],
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.generation, self.extinctions = state["generation"], state["extinctions"]
+        self.ids, self._next_id = state["ids"], state["next_id"]
+        self.genomes = Genomes.from_state(state["genomes"], self.draws.device)
+        self.species.load_state_dict(state["species"], self.draws.device)
+        self.innovations = Innovations(*state["innovations"])
+        self.draws.generator.set_state(state["random"])
+
+
+def offspring(fitness: Tensor, members: Tensor, alive: list[int], size: int, least: int) -> list[int]:
+    """How many of the next generation each living species gives: explicit fitness sharing.
+
+    A member's fitness is divided by the size of its species, so a species' share is its mean fitness, counted
+    from the worst of the population (fitness may be negative). Every species gives at least `least` where
+    there is room; the total is exactly `size`, by largest remainders.
+    """
+    if len(alive) * least > size:
+        least = size // len(alive)
+    living = torch.isin(members, torch.tensor(alive))
+    worst = float(fitness[living].min())
+    share = [max(0.0, float(fitness[members == number].mean()) - worst) for number in alive]
+    total = sum(share)
+    share = [x / total for x in share] if total > 0 else [1 / len(alive)] * len(alive)
+    free = size - least * len(alive)
+    exact = [x * free for x in share]
+    counts = [math.floor(x) for x in exact]
+    by_remainder = sorted(range(len(alive)), key=lambda i: (counts[i] - exact[i], i))
+    for place in by_remainder[: free - sum(counts)]:
+        counts[place] += 1
+    return [least + count for count in counts]
+
+
+def choose_parents(fitness: Tensor, members: Tensor, alive: list[int], spawn: list[int], settings: Settings,
+                   draws: Draws) -> Parents:  # fmt: skip
+    """Champions, and the parents of every child: drawn from the best `survival_threshold` of each species."""
+    elite, first, second, everybody = [], [], [], []
+    for number in alive:
+        inside = (members == number).nonzero().flatten()
+        everybody.append(inside[torch.argsort(fitness[inside], descending=True, stable=True)])
+    able = [order[: max(1, math.ceil(settings.survival_threshold * len(order)))] for order in everybody]
+    pool = torch.cat(able)
+    for order, best, count in zip(everybody, able, spawn, strict=True):
+        kept = min(settings.elitism, count, len(order)) if len(order) >= settings.elitism_size else 0
+        elite.append(order[:kept])
+        n = count - kept
+        a = best[draws.below(len(best), n).cpu()]
+        b = best[draws.below(len(best), n).cpu()]
+        stranger = pool[draws.below(len(pool), n).cpu()]
+        b = torch.where(draws.coin(settings.interspecies_prob, n).cpu(), stranger, b)
+        first.append(a)
+        second.append(torch.where(draws.coin(settings.crossover_prob, n).cpu(), b, a))
+    return Parents(torch.cat(elite), torch.cat(first), torch.cat(second))
