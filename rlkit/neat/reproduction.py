@@ -119,7 +119,11 @@ def offspring(fitness: Tensor, members: Tensor, alive: list[int], size: int, lea
         least = size // len(alive)
     living = torch.isin(members, torch.tensor(alive))
     worst = float(fitness[living].min())
-    share = [max(0.0, float(fitness[members == number].mean()) - worst) for number in alive]
+    inside = members[living]
+    number_of = int(members.max()) + 1
+    sums = torch.zeros(number_of, dtype=fitness.dtype).index_add_(0, inside, fitness[living] - worst)
+    sizes = torch.bincount(inside, minlength=number_of).clamp(min=1)
+    share = [max(0.0, x) for x in (sums / sizes)[torch.tensor(alive)].tolist()]
     total = sum(share)
     share = [x / total for x in share] if total > 0 else [1 / len(alive)] * len(alive)
     free = size - least * len(alive)
@@ -134,20 +138,31 @@ def offspring(fitness: Tensor, members: Tensor, alive: list[int], size: int, lea
 def choose_parents(fitness: Tensor, members: Tensor, alive: list[int], spawn: list[int], settings: Settings,
                    draws: Draws) -> Parents:  # fmt: skip
     """Champions, and the parents of every child: drawn from the best `survival_threshold` of each species."""
-    elite, first, second, everybody = [], [], [], []
-    for number in alive:
-        inside = (members == number).nonzero().flatten()
-        everybody.append(inside[torch.argsort(fitness[inside], descending=True, stable=True)])
-    able = [order[: max(1, math.ceil(settings.survival_threshold * len(order)))] for order in everybody]
-    pool = torch.cat(able)
-    for order, best, count in zip(everybody, able, spawn, strict=True):
-        kept = min(settings.elitism, count, len(order)) if len(order) >= settings.elitism_size else 0
-        elite.append(order[:kept])
-        n = count - kept
-        a = best[draws.below(len(best), n).cpu()]
-        b = best[draws.below(len(best), n).cpu()]
-        stranger = pool[draws.below(len(pool), n).cpu()]
-        b = torch.where(draws.coin(settings.interspecies_prob, n).cpu(), stranger, b)
-        first.append(a)
-        second.append(torch.where(draws.coin(settings.crossover_prob, n).cpu(), b, a))
-    return Parents(torch.cat(elite), torch.cat(first), torch.cat(second))
+    # Everybody, best first, species by species.
+    order = torch.argsort(fitness, descending=True, stable=True)
+    order = order[torch.argsort(members[order], stable=True)]
+    sizes = torch.bincount(members, minlength=int(members.max()) + 1).tolist()
+    starts = [0]
+    for size in sizes:
+        starts.append(starts[-1] + size)
+    able = [max(1, math.ceil(settings.survival_threshold * sizes[number])) for number in alive]
+    kept = [
+        min(settings.elitism, count, sizes[number]) if sizes[number] >= settings.elitism_size else 0
+        for number, count in zip(alive, spawn, strict=True)
+    ]
+    elite = [order[starts[number] : starts[number] + n] for number, n in zip(alive, kept, strict=True)]
+    # For every child: where its species begins in `order`, and how many of it may have offspring.
+    children = torch.tensor([count - n for count, n in zip(spawn, kept, strict=True)])
+    start = torch.tensor([starts[number] for number in alive]).repeat_interleave(children)
+    breadth = torch.tensor(able).repeat_interleave(children)
+    n = len(start)
+
+    def drawn() -> Tensor:
+        return order[start + (draws.uniform(n).cpu() * breadth).long().clamp(max=breadth - 1)]
+
+    first, second = drawn(), drawn()
+    pool = torch.cat([order[starts[k] : starts[k] + m] for k, m in zip(alive, able, strict=True)])
+    stranger = pool[draws.below(len(pool), n).cpu()]
+    second = torch.where(draws.coin(settings.interspecies_prob, n).cpu(), stranger, second)
+    second = torch.where(draws.coin(settings.crossover_prob, n).cpu(), second, first)
+    return Parents(torch.cat(elite), first, second)

@@ -8,36 +8,58 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlkit.neat.genes import NONE, Genomes, aligned
+from rlkit.neat.genes import NONE, Genomes
 from rlkit.neat.settings import Settings
 
 _STEP = 0.1  # by which a dynamic threshold moves in a generation
 _NARROWEST = 0.3
 
 
-def distance(genomes: Genomes, one: Genomes, settings: Settings) -> Tensor:
-    """[P] compatibility distances to a single genome: c1·E/N + c2·D/N + c3·W (equation 1 of the paper).
+class Distances:
+    """Compatibility distances from P genomes: c1·E/N + c2·D/N + c3·W (equation 1 of the paper).
 
     E excess and D disjoint connection genes, N genes of the larger genome, W the mean weight difference of
-    matching genes. Both genomes without connections are at distance 0.
+    matching genes. Genes are lined up once for all: every innovation number of the population is a column.
     """
-    theirs = one.innovation
-    place, matching = aligned(genomes.innovation, theirs)
-    mine = genomes.has_connection
-    count, other_count = mine.sum(1), one.has_connection.sum(1)  # [P], [1]
-    last, other_last = _last(genomes.innovation, mine), _last(theirs, one.has_connection)
-    shared = matching.sum(1)
-    # What lies beyond the other's last gene is excess; other lonely genes are disjoint.
-    excess = (mine & (genomes.innovation > other_last)).sum(1)
-    beyond = torch.searchsorted(theirs[0], last, right=True)  # how many of theirs are not beyond my last
-    excess = excess + (other_count - beyond).clamp(min=0)
-    disjoint = count + other_count - 2 * shared - excess
-    larger = torch.maximum(count, other_count.expand_as(count))
-    larger = torch.where(larger < settings.small_genome, 1, larger).clamp(min=1)
-    weights = one.weight.expand(genomes.size, -1).gather(1, place)
-    apart = torch.where(matching, (genomes.weight - weights).abs(), 0.0).sum(1) / shared.clamp(min=1)
-    structure = settings.excess_coefficient * excess + settings.disjoint_coefficient * disjoint
-    return structure / larger + settings.weight_coefficient * apart
+
+    def __init__(self, genomes: Genomes, settings: Settings) -> None:
+        self.settings = settings
+        self._weight, self._there = genomes.weight, genomes.has_connection
+        self._innovation = genomes.innovation
+        self._columns = torch.unique(genomes.innovation)
+        self._column = torch.searchsorted(self._columns, genomes.innovation)  # [P, C]
+        self._count = self._there.sum(1)  # [P]
+        self._last = _last(genomes.innovation, self._there)  # [P]
+
+    def to(self, one: Genomes, rows: Tensor | None = None) -> Tensor:
+        """[P] or [rows]: distances to a single genome."""
+        mine: tuple[Tensor, ...] = (self._weight, self._there, self._column, self._count, self._last)
+        innovation = self._innovation
+        if rows is not None:
+            mine, innovation = tuple(part[rows] for part in mine), innovation[rows]
+        weight, there, column, count, last = mine
+        live = one.has_connection[0]
+        theirs, their_weight = one.innovation[0][live], one.weight[0][live]
+        place = torch.searchsorted(self._columns, theirs).clamp_(max=len(self._columns) - 1)
+        known = self._columns[place] == theirs
+        table = torch.full((len(self._columns),), torch.nan, device=weight.device)
+        table[place[known]] = their_weight[known]
+        table[self._columns >= NONE] = torch.nan
+        apart = (weight - table[column]).abs()
+        matching = ~apart.isnan()
+        shared = matching.sum(1)
+        difference = apart.nan_to_num_(0.0).sum(1) / shared.clamp(min=1)
+        # What lies beyond the other's last gene is excess; other lonely genes are disjoint.
+        other_last = theirs[-1] if len(theirs) else -1
+        excess = (there & (innovation > other_last)).sum(1)
+        beyond = torch.searchsorted(theirs, last, right=True)  # how many of theirs are not beyond my last
+        excess = excess + (len(theirs) - beyond)
+        disjoint = count + len(theirs) - 2 * shared - excess
+        larger = count.clamp(min=len(theirs))
+        larger = torch.where(larger < self.settings.small_genome, 1, larger).clamp(min=1)
+        settings = self.settings
+        structure = settings.excess_coefficient * excess + settings.disjoint_coefficient * disjoint
+        return structure / larger + settings.weight_coefficient * difference
 
 
 def _last(innovation: Tensor, there: Tensor) -> Tensor:
@@ -75,19 +97,19 @@ class SpeciesSet:
         A species goes on where its representative's nearest genome is (neat-python's way: representatives
         wander little); one that nobody is compatible with ends.
         """
-        p = genomes.size
+        p, distances = genomes.size, Distances(genomes, self.settings)
         nearest = torch.full((p,), torch.inf, device=genomes.device)
         member = torch.full((p,), -1, dtype=torch.int64, device=genomes.device)
         for number in range(len(self.species)):
             assert self.representatives is not None
             one = self.representatives.take(torch.tensor([number], device=genomes.device))
-            apart = distance(genomes, one, self.settings)
+            apart = distances.to(one)
             closer = (apart < self.threshold) & (apart < nearest)
             member, nearest = torch.where(closer, number, member), torch.where(closer, apart, nearest)
         found = list(self.species)
         left = (member < 0).nonzero().flatten()
         while len(left):
-            apart = distance(genomes.take(left), genomes.take(left[:1]), self.settings)
+            apart = distances.to(genomes.take(left[:1]), left)
             joins = apart < self.threshold
             joins[0] = True
             member[left[joins]], nearest[left[joins]] = len(found), apart[joins]
@@ -99,17 +121,18 @@ class SpeciesSet:
 
     def _keep(self, genomes: Genomes, found: list[Species], member: Tensor, nearest: Tensor) -> None:
         """Drop empty species, number the rest anew, and choose representatives."""
-        alive, place, representatives = [], torch.full((len(found),), -1), []
-        for number, one in enumerate(found):
-            inside = (member == number).nonzero().flatten()
-            if not len(inside):
-                continue
-            place[number] = len(alive)
-            alive.append(one)
-            representatives.append(inside[nearest[inside].argmin()])
-        self.species = alive
-        self.members = place.to(member.device)[member]
-        self.representatives = genomes.take(torch.stack(representatives))
+        # The nearest member of each: sorted by species, then by distance, the first of every run.
+        order = torch.argsort(nearest, stable=True)
+        order = order[torch.argsort(member[order], stable=True)]
+        ranked = member[order]
+        first = torch.ones_like(ranked, dtype=torch.bool)
+        first[1:] = ranked[1:] != ranked[:-1]
+        numbers = ranked[first]
+        place = torch.full((len(found),), -1, device=member.device)
+        place[numbers] = torch.arange(len(numbers), device=member.device)
+        self.members = place[member]
+        self.representatives = genomes.take(order[first])
+        self.species = [found[number] for number in numbers.tolist()]
 
     def _follow_target(self) -> None:
         """A dynamic threshold: narrower when there are too few species, wider when there are too many."""
@@ -123,8 +146,10 @@ class SpeciesSet:
 
     def stagnant(self, fitness: Tensor, generation: int) -> list[bool]:
         """Which species end: no improvement for too long, and not among the best few."""
-        for number, one in enumerate(self.species):
-            best = float(fitness[self.members == number].max())
+        members = self.members.to(fitness.device)
+        tops = torch.full((len(self.species),), -torch.inf, dtype=fitness.dtype)
+        tops = tops.scatter_reduce(0, members, fitness, "amax")
+        for best, one in zip(tops.tolist(), self.species, strict=True):
             if best > one.best:
                 one.best, one.improved = best, generation
         order = sorted(range(len(self.species)), key=lambda i: self.species[i].best, reverse=True)
@@ -162,6 +187,3 @@ class SpeciesSet:
         self.members = state["members"].to(device)
         rows = state["representatives"]
         self.representatives = Genomes.from_state(rows, device) if rows is not None else None
-
-
-__all__ = ["NONE", "Species", "SpeciesSet", "distance"]
