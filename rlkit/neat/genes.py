@@ -66,11 +66,16 @@ class Genomes:
         """Rows sorted by id and innovation again, and no wider than the widest genome."""
         found: dict[str, Tensor] = {}
         for name, columns in (("node", _NODES), ("innovation", _CONNECTIONS)):
-            key = getattr(self, name)
-            _, order = torch.sort(key, dim=1, stable=True)
-            width = max(1, int((key < NONE).sum(1).max()))
-            order = order[:, :width]
+            _, order = torch.sort(getattr(self, name), dim=1, stable=True)
             found |= {column: getattr(self, column).gather(1, order) for column in columns}
+        return Genomes(**found).trimmed()
+
+    def trimmed(self) -> Genomes:
+        """Rows that are sorted, no wider than the widest genome."""
+        found: dict[str, Tensor] = {}
+        for there, columns in ((self.has_node, _NODES), (self.has_connection, _CONNECTIONS)):
+            width = max(1, int(there.sum(1).max()))
+            found |= {column: getattr(self, column)[:, :width].contiguous() for column in columns}
         return Genomes(**found)
 
     def counts(self) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from rlkit.neat.draws import Draws
 from rlkit.neat.genes import NONE, Genomes, widened
 from rlkit.neat.innovation import Innovations
+from rlkit.neat.network import adjacency
 from rlkit.neat.settings import Number, Settings
 
 
@@ -24,7 +25,7 @@ def mutate(genomes: Genomes, settings: Settings, inputs: int, outputs: int,
         genomes = add_connection(genomes, chosen, settings, inputs, outputs, innovations, draws)
     if settings.conn_delete_prob:
         genomes = delete_connection(genomes, draws.coin(settings.conn_delete_prob, p), draws)
-    genomes = genomes.sorted()
+    genomes = genomes.trimmed()
     mutate_values(genomes, settings, draws)
     return genomes
 
@@ -102,45 +103,61 @@ def add_node(genomes: Genomes, chosen: Tensor, settings: Settings, innovations: 
     node, into, out = innovations.splits(split)
     genomes = widened(genomes, genomes.node.shape[1] + 1, genomes.innovation.shape[1] + 2)
     genomes.enabled[rows, place] = False
-    # Rows are sorted, so the slots behind the last gene are free; sorting comes after all of a mutation.
+    # Rows are sorted and new numbers are higher than all before: behind the last gene is their place.
     _put_node(genomes, rows, node, {name: value[rows] for name, value in new_value.items()})
     ones = torch.ones_like(weight)
     _put_connection(genomes, rows, into, source, node, ones)
     _put_connection(genomes, rows, out, node, target, weight)
-    return genomes.sorted()
+    return genomes
 
 
 def add_connection(genomes: Genomes, chosen: Tensor, settings: Settings, inputs: int, outputs: int,
                    innovations: Innovations, draws: Draws) -> Genomes:  # fmt: skip
-    """Join two nodes of the chosen genomes [P] that are not joined yet; a joined pair is enabled again.
+    """Join two nodes of the chosen genomes [P] that no gene joins yet, uniformly among all such pairs.
 
     Never into an input, and, in feed-forward networks, never so that a cycle arises, nor out of an output.
     """
-    p, m = genomes.node.shape
-    nodes = genomes.has_node
-    target_at, there = draws.choice(nodes)
-    target = genomes.node.gather(1, target_at[:, None])[:, 0]
-    hidden = nodes & (genomes.node >= outputs) if settings.feed_forward else nodes
-    pins = torch.ones(p, inputs, dtype=torch.bool, device=genomes.device)
-    source_at, found = draws.choice(torch.cat([pins, hidden], dim=1))
-    from_node = genomes.node.gather(1, (source_at - inputs).clamp(min=0)[:, None])[:, 0]
-    source = torch.where(source_at < inputs, -1 - source_at, from_node)
-    weight = fresh(settings.weight, draws, p)
-
-    same = (genomes.source == source[:, None]) & (genomes.target == target[:, None]) & genomes.has_connection
-    exists = same.any(1)
-    wanted = chosen & there & found
-    genomes.enabled = genomes.enabled | (same & (wanted & exists)[:, None])
-    rows = (wanted & ~exists).nonzero().flatten()
-    if settings.feed_forward and len(rows):
-        part = genomes.take(rows)
-        rows = rows[~reaches(part, target[rows], source[rows])]
+    rows = chosen.nonzero().flatten()
     if not len(rows):
         return genomes
-    number = innovations.connections(source[rows], target[rows])
-    genomes = widened(genomes, m, genomes.innovation.shape[1] + 1)
-    _put_connection(genomes, rows, number, source[rows], target[rows], weight[rows])
-    return genomes.sorted()
+    part = genomes.take(rows)
+    place, there = draws.choice(_joinable(part, settings, inputs, outputs).flatten(1))
+    weight = fresh(settings.weight, draws, len(rows))
+    rows, place, weight, part = rows[there], place[there], weight[there], part.take(there)
+    if not len(rows):
+        return genomes
+    across = inputs + part.node.shape[1]
+    target = part.node.gather(1, (place // across)[:, None])[:, 0]
+    source_at = place % across
+    from_node = part.node.gather(1, (source_at - inputs).clamp(min=0)[:, None])[:, 0]
+    source = torch.where(source_at < inputs, -1 - source_at, from_node)
+    number = innovations.connections(source, target)
+    genomes = widened(genomes, genomes.node.shape[1], genomes.innovation.shape[1] + 1)
+    _put_connection(genomes, rows, number, source, target, weight)
+    return genomes
+
+
+def _joinable(genomes: Genomes, settings: Settings, inputs: int, outputs: int) -> Tensor:
+    """[P, M, I + M] bool: a gene may be added from value k (inputs, then nodes) to node m."""
+    joined = adjacency(genomes, genomes.has_connection, inputs)
+    nodes = genomes.has_node
+    free = ~joined & nodes[:, :, None]
+    free[:, :, inputs:] &= nodes[:, None, :]
+    if settings.feed_forward:
+        hidden = nodes & (genomes.node >= outputs)
+        itself = torch.eye(nodes.shape[1], dtype=torch.bool, device=nodes.device)
+        free[:, :, inputs:] &= hidden[:, None, :] & ~(reachable(joined[:, :, inputs:]).mT | itself)
+    return free
+
+
+def reachable(linked: Tensor) -> Tensor:
+    """[P, M, M] (a connection leads from node k to node m) → a path of any length leads from k to m."""
+    while True:
+        further = linked.float()
+        more = linked | (torch.bmm(further, further) > 0)  # paths twice as long
+        if bool((more == linked).all()):
+            return linked
+        linked = more
 
 
 def delete_node(genomes: Genomes, chosen: Tensor, outputs: int, draws: Draws) -> Genomes:
@@ -162,25 +179,6 @@ def delete_connection(genomes: Genomes, chosen: Tensor, draws: Draws) -> Genomes
     rows = (chosen & there).nonzero().flatten()
     genomes.innovation[rows, place[rows]] = NONE
     return genomes.sorted()
-
-
-def reaches(genomes: Genomes, start: Tensor, goal: Tensor) -> Tensor:
-    """[P] whether a path of connections, disabled ones too, leads from node `start` [P] to `goal` [P]."""
-    live = genomes.has_connection
-    source_seen = (genomes.source == start[:, None]) & live
-    reached = start == goal
-    while True:
-        targets = torch.where(source_seen, genomes.target, NONE)  # nodes one step further
-        hit = (targets == goal[:, None]).any(1)
-        # a connection leads on when its source is a target that was reached
-        ordered, _ = targets.sort(dim=1)
-        place = torch.searchsorted(ordered, genomes.source).clamp_(max=ordered.shape[1] - 1)
-        more = source_seen | ((ordered.gather(1, place) == genomes.source) & live)
-        done = bool((more == source_seen).all())
-        reached = reached | hit
-        source_seen = more
-        if done:
-            return reached
 
 
 def _put_node(genomes: Genomes, rows: Tensor, node: Tensor, values: dict[str, Tensor]) -> None:

@@ -7,7 +7,7 @@ feed-forward node without inputs is activation(bias).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -51,6 +51,11 @@ class Networks:
             aggregations=self.aggregations, **{name: getattr(self, name)[rows] for name in parts},
         )  # fmt: skip
 
+    def to(self, dtype: torch.dtype) -> Networks:
+        """The same networks in another precision."""
+        parts = {name: getattr(self, name).to(dtype) for name in ("matrix", "bias", "response")}
+        return replace(self, **parts)
+
     def zero_state(self) -> Tensor:
         """[P, S] what recurrent nodes hold when an episode begins."""
         return torch.zeros_like(self.bias)
@@ -86,7 +91,7 @@ class Networks:
 def build(genomes: Genomes, inputs: int, outputs: int, settings: Settings) -> Networks:
     """The networks of P genomes; shapes follow the largest of them."""
     live = genomes.enabled & genomes.has_connection
-    linked = _adjacency(genomes, live, inputs)  # [P, M, I + M], in order of ids
+    linked = adjacency(genomes, live, inputs)  # [P, M, I + M], in order of ids
     needed = _needed(linked, outputs, inputs)
     linked = linked & needed[:, :, None]
     # neat-python: a recurrent node without inputs keeps 0, a feed-forward one is activation(bias)
@@ -96,7 +101,7 @@ def build(genomes: Genomes, inputs: int, outputs: int, settings: Settings) -> Ne
     return _placed(genomes, live, used, slot, layers, inputs, outputs, settings)
 
 
-def _adjacency(genomes: Genomes, live: Tensor, inputs: int) -> Tensor:
+def adjacency(genomes: Genomes, live: Tensor, inputs: int) -> Tensor:
     """[P, M, I + M] bool: an enabled connection leads from value k to node m."""
     p, m = genomes.node.shape
     row, source, found = _ends(genomes, live, inputs)

@@ -60,7 +60,7 @@ class Evolution:
         parents = choose_parents(fitness, members, alive, spawn, self.settings, self.draws)
         children = self._breed(fitness, parents)
         elite = self.genomes.take(parents.elite.to(self.genomes.device))
-        self.genomes = stacked([elite, children]).sorted() if len(parents.elite) else children
+        self.genomes = stacked([elite, children]).trimmed() if len(parents.elite) else children
         self.ids = torch.cat([self.ids[parents.elite], self._new_ids(children.size)])
         self.species.drop(ended)
         self.species.speciate(self.genomes, self.generation)
@@ -79,7 +79,7 @@ class Evolution:
     def _restart(self, champion: int) -> None:
         fresh, _ = first_generation(self.size - 1, self.inputs, self.outputs, self.settings, self.draws)
         kept = self.genomes.take(torch.tensor([champion], device=self.genomes.device))
-        self.genomes = stacked([kept, fresh]).sorted()
+        self.genomes = stacked([kept, fresh]).trimmed()
         self.ids = torch.cat([self.ids[champion : champion + 1], self._new_ids(self.size - 1)])
         self.species.drop([True] * len(self.species.species))
         self.species.speciate(self.genomes, self.generation)

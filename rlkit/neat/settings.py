@@ -67,6 +67,7 @@ class Settings:
     small_genome: int = key(20, "N is 1 in the distance of genomes with fewer connections", low=0)
     compatibility_threshold: float = key(3.0, "species are narrower than this", above=0.0)
     target_species: int = key(0, "the threshold follows this number of species; 0 keeps it", low=0)
+    max_species: int = key(100, "genomes for which there is no room join the nearest; 0: no limit", low=0)
     # reproduction
     crossover_prob: float = key(0.75, "offspring of two parents; the others of one", low=0.0, high=1.0)
     interspecies_prob: float = key(0.001, "the second parent is of another species", low=0.0, high=1.0)
