@@ -93,6 +93,7 @@ wrappers = Registry("wrapper")
 agents.add("random", "rlkit.agents.random:RandomAgent")
 agents.add("dqn", "rlkit.agents.dqn:DQN")
 agents.add("ppo", "rlkit.agents.ppo:PPO")
+agents.add("neat", "rlkit.agents.neat:NEAT")
 
 wrappers.add("clip_reward", "rlkit.envs.wrappers.library:ClipReward")
 wrappers.add("flatten", "rlkit.envs.wrappers.library:Flatten")

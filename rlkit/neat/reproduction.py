@@ -43,11 +43,16 @@ class Evolution:
         self._next_id = size
         self.species = SpeciesSet(settings)
         self.species.speciate(self.genomes, 0)
+        self.champions: Genomes | None = None  # [G] the best genome of each finished generation
+        self.champion_ids: list[int] = []
+        self.best: list[float] = []  # their fitness
+        self.report: dict[str, float] = {}  # what the last generation was like
 
     def advance(self, fitness: Tensor) -> None:
         """Replace the population by its offspring. fitness [P], higher is better, finite."""
         fitness = fitness.double().cpu()
-        champion = int(fitness.argmax())
+        champion = int(fitness.argmax())  # the first of equals: those that live on come first
+        self._remember(champion, fitness)
         ended = self.species.stagnant(fitness, self.generation)
         self.generation += 1
         if all(ended):  # nobody goes on but the champion: a fresh start around it
@@ -64,6 +69,29 @@ class Evolution:
         self.ids = torch.cat([self.ids[parents.elite], self._new_ids(children.size)])
         self.species.drop(ended)
         self.species.speciate(self.genomes, self.generation)
+
+    def champion(self) -> Genomes:
+        """[1] the best genome of the newest finished generation; before that, the first of all."""
+        source = self.genomes if self.champions is None else self.champions
+        row = 0 if self.champions is None else self.champions.size - 1
+        return source.take(torch.tensor([row], device=source.device)).trimmed()
+
+    def _remember(self, champion: int, fitness: Tensor) -> None:
+        one = self.genomes.take(torch.tensor([champion], device=self.genomes.device))
+        self.champions = one if self.champions is None else stacked([self.champions, one]).trimmed()
+        self.champion_ids.append(int(self.ids[champion]))
+        self.best.append(float(fitness[champion]))
+        nodes, connections = (count.cpu().float() for count in self.genomes.counts())
+        sizes = self.species.sizes()
+        self.report = {
+            "neat/generation": float(self.generation), "neat/best": float(fitness.max()),
+            "neat/mean": float(fitness.mean()), "neat/worst": float(fitness.min()),
+            "neat/species": float(len(sizes)), "neat/species_largest": float(max(sizes)),
+            "neat/nodes": float(nodes[champion]) - self.outputs, "neat/connections": float(connections[champion]),
+            "neat/nodes_mean": float(nodes.mean()) - self.outputs,
+            "neat/connections_mean": float(connections.mean()), "neat/threshold": self.species.threshold,
+            "neat/extinctions": float(self.extinctions),
+        }  # fmt: skip
 
     def _breed(self, fitness: Tensor, parents: Parents) -> Genomes:
         a, b = parents.first, parents.second
@@ -96,6 +124,8 @@ class Evolution:
             "generation": self.generation, "extinctions": self.extinctions, "ids": self.ids,
             "next_id": self._next_id, "genomes": self.genomes.state_dict(),
             "species": self.species.state_dict(), "random": self.draws.generator.get_state(),
+            "champions": None if self.champions is None else self.champions.state_dict(),
+            "champion_ids": list(self.champion_ids), "best": list(self.best),
             "innovations": [self.innovations.next_number, self.innovations.next_node],
         }  # fmt: skip
 
@@ -106,6 +136,9 @@ class Evolution:
         self.species.load_state_dict(state["species"], self.draws.device)
         self.innovations = Innovations(*state["innovations"])
         self.draws.generator.set_state(state["random"])
+        rows = state["champions"]
+        self.champions = None if rows is None else Genomes.from_state(rows, self.draws.device)
+        self.champion_ids, self.best = list(state["champion_ids"]), list(state["best"])
 
 
 def offspring(fitness: Tensor, members: Tensor, alive: list[int], size: int, least: int) -> list[int]:
