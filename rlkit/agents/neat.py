@@ -1,9 +1,9 @@
 """NEAT (Stanley & Miikkulainen 2002): a population of growing networks, judged episode by episode.
 
-For every action space and every observation that fits into a vector. One genome plays in each lane, the next
-trial begins when its episode ends; learning is due when all trials of a generation are in. What a network sees
-and answers is derived from the spaces: one input per number of the encoded observation, one output per choice
-(the greatest wins) or per number of a Box (in the policy's units, so that tanh spans the bounds).
+For every action space and every observation that fits into a vector. One genome plays in each lane, the
+next trial begins when its episode ends; learning is due when all trials of a generation are in. What a
+network sees and answers is derived from the spaces: one input per number of the encoded observation, one
+output per choice (the greatest wins) or per number of a Box (in the policy's units: tanh spans the bounds).
 """
 
 from __future__ import annotations
@@ -82,8 +82,10 @@ class NEAT:
         if not images:
             return None
         sides = "×".join(map(str, images[0].shape))
-        return f"neat has one input per number, and {images[0].name} is an image of {sides}; make it a vector \
+        return (
+            f"neat has one input per number, and {images[0].name} is an image of {sides}; make it a vector \
 with wrappers=[grayscale,resize,flatten]"
+        )
 
     def _begin(self) -> None:
         """Networks and trials of the evolution's present generation."""

@@ -1,7 +1,7 @@
 """Activations and aggregations with neat-python's names and its very formulas.
 
-Operations whose last bit does not depend on how many numbers are computed at once: torch.sigmoid does, exp and
-tanh do not (a test says so for all). That is why the same genome acts the same in 1 lane and in 500.
+The last bit of these operations does not depend on how many numbers are computed at once (that of
+torch.sigmoid does; a test looks): the same genome acts the same in 1 lane and in 500.
 """
 
 from __future__ import annotations

@@ -85,10 +85,11 @@ class LaneNetworks:
         rows = torch.cat([self.rows, self.rows.new_zeros(more)])
         x = torch.cat([x, x.new_zeros(more, x.shape[1])])
         state = torch.cat([memory.T, memory.new_zeros(more, memory.shape[0])])
+        places = [slice(k, k + BLOCK) for k in range(0, self._padded, BLOCK)]
         if self._blocks is None:
-            self._blocks = [self.networks.take(part) for part in rows.split(BLOCK)]
-        parts = zip(self._blocks, x.split(BLOCK), state.split(BLOCK), strict=True)
-        outputs, states = zip(*(one(mine, before) for one, mine, before in parts), strict=True)
+            self._blocks = [self.networks.take(rows[place]) for place in places]
+        parts = [one(x[place], state[place]) for one, place in zip(self._blocks, places, strict=True)]
+        outputs, states = zip(*parts, strict=True)
         if not self.networks.recurrent:
             return torch.cat(outputs)[: self.lanes].T, memory
         return torch.cat(outputs)[: self.lanes].T, torch.cat(states)[: self.lanes].T.contiguous()

@@ -21,7 +21,11 @@ def trial_seeds(run_seed: int, generation: int, genomes: int, trials: int, share
         one = [episode_seed(run_seed, "train", 0, generation * trials + t) for t in range(trials)]
         return torch.tensor(one).repeat_interleave(genomes)
     return torch.tensor(
-        [episode_seed(run_seed, "train", g, generation * trials + t) for t in range(trials) for g in range(genomes)]
+        [
+            episode_seed(run_seed, "train", g, generation * trials + t)
+            for t in range(trials)
+            for g in range(genomes)
+        ]
     )
 
 
