@@ -27,7 +27,7 @@ test-learning: $(STAMP) ## minutes of real learning
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m learning --timeout=3600
 
 lint: $(STAMP)
-	$(PYTHON) -m ruff check rlkit tests benchmarks
+	$(PYTHON) -m ruff check rlkit tests benchmarks experiments docs/tools
 	$(PYTHON) -m ruff format --check rlkit tests benchmarks
 	$(PYTHON) -m mypy
 

@@ -238,7 +238,7 @@ def require_trusted(config: RunConfig, plugins: Sequence[str] = ()) -> None:
     another environment.
     """
     for name in [config.env.id, *_texts(config.env.kwargs), *_texts(config.wrappers)]:
-        found = re.fullmatch(r"(?:gym:)?([A-Za-z_][\w.]*):.+", name)
+        found = re.fullmatch(r"(?:gym:)?([^\s:/\\]+):.+", name)
         if found and found[1] not in (*plugins, "gym"):  # gym:Id is the old gym's own
             module = found[1]
             raise UserError(

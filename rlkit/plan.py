@@ -11,7 +11,7 @@ from rlkit import registry
 from rlkit.accel import pick_device, pick_mode, prepare
 from rlkit.checkpoint import Checkpoints
 from rlkit.config import RunConfig, load_run_config, require_trusted
-from rlkit.envs.engines import Choice, choose
+from rlkit.envs.engines import Choice, choose, film_maker
 from rlkit.envs.factory import EnvInfo, probe
 from rlkit.errors import UserError
 from rlkit.logger import check_sinks
@@ -29,6 +29,12 @@ class Plan:
     engine: Choice
     agent_class: Any
     setup: AgentSetup
+
+    @property
+    def films_training(self) -> bool:
+        """Whether the engine's training episodes can be played again, to be filmed."""
+        maker = film_maker(self.config.env, self.config.wrappers, self.engine.name, self.info.film_mode)
+        return maker is not None and self.info.can_render
 
     @property
     def images(self) -> bool:

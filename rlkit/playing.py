@@ -12,6 +12,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 
 from rlkit.config import RunConfig
 from rlkit.envs.factory import EnvInfo, EnvMaker
+from rlkit.envs.headless import why_not_drawn
 from rlkit.errors import UserError
 from rlkit.evaluator import Evaluator, play_seeds
 from rlkit.filming import RunMonitor
@@ -24,7 +25,8 @@ def film_policy(
 ) -> list[Path]:
     """Play episodes one after the other and film each; returns the films."""
     if not info.can_render:
-        raise UserError(f"{config.env.id} offers no rgb_array or ansi rendering, so there is nothing to film")
+        nothing = f"{config.env.id} offers no rgb_array or ansi rendering, so there is nothing to film"
+        raise UserError(why_not_drawn(config.env.id) or nothing)
     maker = EnvMaker(config.env, config.wrappers, training=False, render_mode=info.film_mode)
     every = replace(config.monitor, eval_video="every:1", gif=False)
     monitor = RunMonitor(

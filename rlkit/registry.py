@@ -95,13 +95,27 @@ agents.add("dqn", "rlkit.agents.dqn:DQN")
 agents.add("ppo", "rlkit.agents.ppo:PPO")
 agents.add("neat", "rlkit.agents.neat:NEAT")
 
-wrappers.add("clip_reward", "rlkit.envs.wrappers.library:ClipReward")
-wrappers.add("flatten", "rlkit.envs.wrappers.library:Flatten")
 wrappers.add("frame_stack", "rlkit.envs.wrappers.frames:FrameStack")
-wrappers.add("grayscale", "rlkit.envs.wrappers.library:Grayscale")
 wrappers.add("random_action", "rlkit.envs.wrappers.exploration:RandomAction")
-wrappers.add("resize", "rlkit.envs.wrappers.library:Resize")
-wrappers.add("time_limit", "rlkit.envs.wrappers.library:TimeLimit")
+wrappers.add("action_mask", "rlkit.envs.wrappers.leaves:ActionMask")
+wrappers.add("dict_to_leaves", "rlkit.envs.wrappers.leaves:DictToLeaves")
+wrappers.add("episodic_life", "rlkit.envs.wrappers.atari:EpisodicLife")
+wrappers.add("fire_reset", "rlkit.envs.wrappers.atari:FireReset")
+wrappers.add("grey_screen", "rlkit.envs.wrappers.atari:GreyScreen")
+wrappers.add("max_and_skip", "rlkit.envs.wrappers.atari:MaxAndSkip")
+wrappers.add("noop_reset", "rlkit.envs.wrappers.atari:NoopReset")
+
+_LIBRARY = """
+add_render_observation add_white_noise array_conversion atari_preprocessing autoreset clip_action clip_reward
+delay_observation discretize_action discretize_observation dtype_observation filter_observation flatten
+flatten_observation frame_stack_observation grayscale grayscale_observation human_rendering jax_to_numpy
+jax_to_torch max_and_skip_observation normalize_observation normalize_reward numpy_to_torch obstruct_view
+order_enforcing passive_env_checker record_episode_statistics record_video render_collection repeat_action
+rescale_action rescale_observation reshape_observation resize resize_observation sticky_action
+time_aware_observation time_limit transform_action transform_observation transform_reward
+"""  # Gymnasium's, as the table of rlkit.envs.wrappers.library says; a test keeps the two equal
+for _name in _LIBRARY.split():
+    wrappers.add(_name, f"rlkit.envs.wrappers.library:{_name}")
 
 
 def load_plugins(names: Sequence[str] = ()) -> None:

@@ -255,8 +255,8 @@ def _solved(info: dict[str, Any]) -> str | None:
     """At which step 100 training episodes reached the boundary, or that only the final test did."""
     if info.get("solved_step") is not None:
         return f"at {_count(info['solved_step'])}"
-    verdict = {True: "in test", False: "no"}
-    return verdict.get(info.get("solved"))
+    solved = info.get("solved")
+    return None if solved is None else "in test" if solved else "no"
 
 
 def _cell(value: Any) -> str:

@@ -10,11 +10,11 @@ import hashlib
 
 import torch
 
-_STREAMS = {"train": 1, "eval": 2, "test": 3, "play": 4, "action_space": 5}
+STREAMS = {"train": 1, "eval": 2, "test": 3, "play": 4, "action_space": 5}
 _MASK = (1 << 64) - 1
 
 
-def _mix(x: int) -> int:
+def mix(x: int) -> int:
     """SplitMix64's finaliser (Steele, Lea & Flood 2014): a bijection that spreads neighbouring inputs."""
     x = (x + 0x9E3779B97F4A7C15) & _MASK
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
@@ -24,9 +24,9 @@ def _mix(x: int) -> int:
 
 def episode_seed(run_seed: int, stream: str, lane: int, episode: int) -> int:
     """The seed in [0, 2³¹) of one episode: `episode` counts within its lane, `stream` says whose it is."""
-    x = _mix(run_seed ^ (_STREAMS[stream] << 48))
-    x = _mix(x ^ (lane << 32))
-    return _mix(x ^ episode) >> 33
+    x = mix(run_seed ^ (STREAMS[stream] << 48))
+    x = mix(x ^ (lane << 32))
+    return mix(x ^ episode) >> 33
 
 
 def derive(run_seed: int, name: str) -> int:

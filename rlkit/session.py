@@ -12,10 +12,11 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rlkit.accel import prepare
+from rlkit.accel import capture, pick_mode, prepare
 from rlkit.check import flatten
 from rlkit.checkpoint import Checkpoints
 from rlkit.config import RunConfig, load_run_config, require_trusted, to_dict, to_yaml
@@ -147,10 +148,13 @@ def build(
 ) -> Trainer:
     """Agent, environments, evaluator and monitor, wired; what must be closed is added to `parts`."""
     config, setup, info = plan.config, plan.setup, plan.info
-    engine = plan.engine.name
+    engine, mode = plan.engine.name, pick_mode(config.accel.mode, setup.device)
+    # Environments on a GPU are launches like any other; on a CPU their eager step is the faster one.
+    captured = partial(capture, mode=mode, device=setup.device) if setup.device.type == "cuda" else None
     envs = make_envs(
-        config.env, config.wrappers, seed=config.seed, engine=engine, device=setup.device, with_actions=(0,)
-    )
+        config.env, config.wrappers, seed=config.seed, engine=engine, device=setup.device, with_actions=(0,),
+        capture=None if mode == "eager" else captured,
+    )  # fmt: skip
     parts.append(envs)
     agent: Agent = plan.agent_class(config.agent, setup)
     evaluate = EnvMaker(config.env, config.wrappers, training=False, render_mode=info.film_mode)
@@ -303,6 +307,17 @@ def _introduce(plan: Plan, folder: RunFolder, logger: Logger) -> None:
     nbytes = getattr(plan.agent_class, "nbytes", None)
     if nbytes:
         logger.say(f"replay: {nbytes(config.agent, plan.setup) / 1e6:,.1f} MB when full")
+    learns_after = getattr(plan.agent_class, "learns_after", None)
+    if learns_after:
+        first, total = learns_after(config.agent, config.env.num_envs), config.trainer.total_steps
+        if first > total:
+            logger.say(
+                f"nothing will be learnt: {config.agent.name} begins after {first:,} steps of {total:,}; "
+                "raise trainer.total_steps"
+                + (" or lower agent.horizon" if hasattr(config.agent, "horizon") else "")
+            )
+    if plan.info.can_render and not plan.films_training and config.monitor.video != "none":
+        logger.say(f"films show evaluations: {plan.engine.name} cannot play its episodes again")
     logger.say(f"run folder {folder.path}")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from rlkit.errors import UserError
+from rlkit.trees import tree_to
 
 KeyPath = tuple[str | int, ...]
 Device = torch.device | str | None
@@ -93,11 +95,9 @@ class ObsLeaf:
 
     def to_tensor(self, batch: Any) -> Tensor:
         """A batch of this leaf, [N, *shape] in NumPy → a fresh tensor in torch's own, aligned memory."""
-        array = np.ascontiguousarray(batch)
-        if not array.flags.writeable:  # torch refuses to look at read-only memory without a warning
-            array = array.copy()
-        tensor = torch.from_numpy(array)
-        tensor = tensor.clone() if tensor.dtype is self.dtype else tensor.to(self.dtype)
+        array = np.asarray(batch)
+        tensor = torch.empty(array.shape, dtype=self.dtype)
+        np.copyto(tensor.numpy(), array, casting="unsafe")  # quicker than torch's own conversion
         return tensor if self.start is None else tensor.sub_(self.start)
 
 
@@ -161,29 +161,6 @@ def _obs_leaf(name: str, path: KeyPath, space: spaces.Space, stack: int) -> ObsL
     return ObsLeaf(name, shape, dtype, space, stack, path, start)
 
 
-def tree_index(tree: dict[str, Tensor], rows: Any) -> dict[str, Tensor]:
-    """The rows of every leaf (a slice, an index tensor, or a mask)."""
-    return {name: leaf[rows] for name, leaf in tree.items()}
-
-
-def tree_select(mask: Tensor, yes: dict[str, Tensor], no: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Row by row, `yes` where mask [N] is true and `no` elsewhere: a new tree."""
-    return {
-        name: torch.where(mask.view(-1, *(1,) * (leaf.dim() - 1)), leaf, no[name])
-        for name, leaf in yes.items()
-    }
-
-
-def tree_to(tree: dict[str, Tensor], device: Device) -> dict[str, Tensor]:
-    """The tree on another device; leaves that are already there are not copied."""
-    return {name: leaf.to(device) for name, leaf in tree.items()}
-
-
-def tree_equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    """Same names, shapes and values? Waits for the device."""
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
 @dataclass(frozen=True)
 class ActionLeaf:
     """One piece of an action: columns offset … offset + width of the action tensor [N, A].
@@ -209,10 +186,16 @@ class ActionLeaf:
     def columns(self) -> slice:
         return slice(self.offset, self.offset + self.width)
 
-    @property
+    @cached_property
     def rounds(self) -> bool:
         """A Box of integers or truth values."""
         return self.kind == "box" and self.space.dtype.kind != "f"
+
+    @cached_property
+    def limits(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The bounds as float32, of a Box of floats whose units are the policy's own: the common case."""
+        own = self.kind == "box" and not self.rounds and (self.scale == 1).all() and not self.shift.any()
+        return (self.low.astype(np.float32), self.high.astype(np.float32)) if own else None
 
     def to_policy(self, value: np.ndarray) -> np.ndarray:
         """The environment's units → the policy's. Where low = high the scale is 0, and so is the action."""
@@ -220,7 +203,9 @@ class ActionLeaf:
 
     def open(self, rows: np.ndarray) -> np.ndarray:
         """[N, width] in the policy's units → a fresh [N, *space.shape] in the environment's."""
-        if self.kind == "box":
+        if self.limits is not None and rows.dtype == np.float32:
+            rows = np.minimum(np.maximum(rows, self.limits[0]), self.limits[1])
+        elif self.kind == "box":
             rows = np.minimum(np.maximum(rows * self.scale + self.shift, self.low), self.high)
         elif self.start is not None:
             rows = rows.astype(np.int64) + self.start
@@ -285,7 +270,11 @@ class ActionSpec:
         box = any(leaf.kind == "box" for leaf in leaves)
         return ActionSpec(space, tuple(leaves), offset, torch.float32 if box else torch.int64)
 
-    @property
+    @cached_property
+    def rounds(self) -> bool:
+        return any(leaf.rounds for leaf in self.leaves)
+
+    @cached_property
     def is_single_discrete(self) -> bool:
         """One choice among n: what value-based agents can serve."""
         return len(self.leaves) == 1 and self.leaves[0].kind == "discrete"
@@ -313,6 +302,11 @@ class ActionSpec:
             self._bounds[device] = (pair[0], pair[1])
         return self._bounds[device]
 
+    @cached_property
+    def _host_bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        low, high = self.bounds(torch.device("cpu"))
+        return low.numpy(), high.numpy()
+
     def clip(self, action: Tensor) -> Tensor:
         """What is really executed when `action` [N, A] is asked for, in the policy's units.
 
@@ -320,8 +314,12 @@ class ActionSpec:
         """
         if self.dtype == torch.int64:
             return action
-        action = torch.clamp(action, *self.bounds(action.device))
-        if any(leaf.rounds for leaf in self.leaves):
+        if action.is_cpu and not action.requires_grad:  # in NumPy for speed, with equal results
+            low, high = self._host_bounds
+            action = torch.from_numpy(np.minimum(np.maximum(action.numpy(), low), high))
+        else:
+            action = torch.clamp(action, *self.bounds(action.device))
+        if self.rounds:
             action = torch.cat([leaf.round(action[..., leaf.columns]) for leaf in self.leaves], dim=-1)
         return action
 

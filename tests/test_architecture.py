@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "rlkit"
 
 # Room (a folder or a file) → the rooms it may import, beside BASE. Inside a room imports are free.
-BASE = "config errors seeding spaces types"
+BASE = "config errors seeding spaces trees types"
 ARROWS = {
     # what everything stands on
     "errors": "",
@@ -23,7 +23,8 @@ ARROWS = {
     "check": "errors",
     "registry": "errors",
     "config": "check errors registry",
-    "spaces": "errors",
+    "trees": "",
+    "spaces": "errors trees",
     "seeding": "",
     "types": "config spaces",
     # learning
@@ -160,15 +161,23 @@ def may_come_late(room: str, name: str) -> bool:
     return "*" in late or name in late or name.split(".")[0] in late
 
 
+def _imports_random(tree: ast.AST) -> bool:
+    return any(
+        isinstance(node, ast.Import) and "random" in {a.name for a in node.names} for node in ast.walk(tree)
+    )
+
+
 def habits(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
     room = room_of(path)
+    # `random` is the module only where it is imported; elsewhere it is somebody's own generator.
+    global_ones = GLOBAL_GENERATORS - ({"random"} if not _imports_random(tree) else set())
     for node in ast.walk(tree):
         line = getattr(node, "lineno", 0)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             called, owner = node.func.attr, ast.unparse(node.func.value)
             if called in ("item", "cpu", "tolist") and room in NEVER_WAITS:
                 yield line, f".{called}() waits for the device"
-            if owner in GLOBAL_GENERATORS and called not in ("default_rng", "Generator", "SystemRandom"):
+            if owner in global_ones and called not in ("default_rng", "Generator", "SystemRandom"):
                 yield line, f"{owner}.{called} draws from a global generator"
             if (owner, called) == ("sys", "exit") and room not in ("cli", "__main__"):
                 yield line, "sys.exit would end a whole sweep"

@@ -17,7 +17,10 @@ CHOICES = [(group, name) for group, names in groups().items() for name in names]
 @pytest.mark.parametrize(("group", "name"), CHOICES, ids=lambda value: value)
 def test_every_choice_composes(group: str, name: str) -> None:
     value = f"[{name}]" if group in ("wrappers", "logger") else name
-    config = rlkit.compose([f"{group}={value}"])
+    path = conf_dir() / group / f"{name}.yaml"
+    lines = path.read_text().splitlines()
+    needed = [line.split(":")[0].strip() for line in lines if line.endswith("# needed")]
+    config = rlkit.compose([f"{group}={value}", *(f"{group}.{name}.{key}=1" for key in needed)])
     assert isinstance(config, RunConfig)
     if group == "agent":
         assert config.agent.name == name
@@ -53,7 +56,9 @@ def test_the_command_line_wins_over_an_experiment() -> None:
 
 def test_wrappers_keep_the_order_written() -> None:
     first = rlkit.compose(["wrappers=[frame_stack,random_action]", "wrappers.random_action.epsilon=0.2"])
-    assert list(first.wrappers.items()) == [("frame_stack", {"size": 4}), ("random_action", {"epsilon": 0.2})]
+    assert list(first.wrappers) == ["frame_stack", "random_action"]
+    assert first.wrappers["frame_stack"] == {"size": 4}
+    assert first.wrappers["random_action"]["epsilon"] == 0.2
     assert list(rlkit.compose(["wrappers=[random_action,frame_stack]"]).wrappers) == [
         "random_action",
         "frame_stack",

@@ -168,3 +168,21 @@ def test_state_in_the_middle(size: int) -> None:
     assert all(torch.equal(again.obs[name], rollout.obs[name]) for name in rollout.obs)
     values = [r.next_value(worth(r.obs), worth(r.successors())) for r in (rollout, again)]
     assert torch.equal(*values)
+
+
+def test_episodes_that_a_resume_could_not_continue_are_cut() -> None:
+    """Rows of lanes that begin anew after loading do not join two episodes: the old one bootstraps."""
+    source, rollout = Source({(2, 0): "terminated", (2, 1): "truncated"}), build()
+    for _ in range(3):
+        rollout.add(*source.step()[:4])
+    again = build()
+    again.load_state_dict(rollout.state_dict())
+    reached = source.obs[2]  # where lane 2 stood when it was saved
+    source.obs = [source.obs[0], source.fresh(1)[0], source.fresh(1)[0], source.obs[3]]
+    for _ in range(T - 3):
+        again.add(*source.step()[:4])
+    assert again.truncated[2].tolist() == [False, True, True, False]
+    assert again.terminated[2].tolist() == [True, False, False, False]
+    following = again.next_value(worth(again.obs), worth(again.successors()))
+    assert float(following[2, 2]) == float(worth(tree([reached]))[0])
+    assert float(following[2, 3]) == float(worth(tree([int(again.obs["k"][3, 3])]))[0])

@@ -88,3 +88,13 @@ def test_training_stops_when_solved_and_says_so(
     assert whole.status == "done"
     assert whole.info["solved_step"] == run.info["solved_step"]
     assert whole.info["steps"] == 20_000
+
+
+def test_a_run_that_would_learn_nothing_says_so(
+    short_run: Callable[..., Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("agent=ppo", "env.num_envs=4", "trainer.total_steps=400", "logger=[terminal]")
+    short_run(*words, "agent.horizon=101")
+    assert "nothing will be learnt: ppo begins after 404 steps of 400" in capsys.readouterr().out
+    short_run(*words, "agent.horizon=100")
+    assert "nothing will be learnt" not in capsys.readouterr().out

@@ -11,7 +11,8 @@ from gymnasium import spaces as S
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 from rlkit.errors import UserError
-from rlkit.spaces import ActionSpec, ObsSpec, tree_equal, tree_index, tree_select, tree_to
+from rlkit.spaces import ActionSpec, ObsSpec
+from rlkit.trees import tree_equal, tree_index, tree_select, tree_to
 
 f32 = np.float32
 ACTIONS: dict[str, S.Space[Any]] = {

@@ -17,7 +17,7 @@ from rlkit.config import EnvConfig
 from rlkit.envs.engines import make_envs
 from rlkit.envs.lanes import Lanes
 from rlkit.envs.vector import VectorEnvs
-from rlkit.spaces import tree_equal
+from rlkit.trees import tree_equal
 from rlkit.types import Decision, Episode, State, TimeStep
 
 

@@ -115,6 +115,11 @@ class DQN:
         """Bytes of a full replay."""
         return Replay.nbytes(setup.obs, setup.action, config.buffer_size, setup.lanes)
 
+    @staticmethod
+    def learns_after(config: DQNConfig, lanes: int) -> int:
+        """Steps before the first update."""
+        return config.learning_starts
+
     # ------------------------------------------------------------------ the verbs
 
     def act(self, obs: Tree, now: int, lanes: slice = ALL) -> Decision:

@@ -24,7 +24,8 @@ from rlkit.nets.normalizer import ReturnNorm, RunningNorm
 from rlkit.returns import explained_variance, gae
 from rlkit.schedules import schedule
 from rlkit.seeding import derive, generator
-from rlkit.spaces import ActionSpec, ObsSpec, tree_index
+from rlkit.spaces import ActionSpec, ObsSpec
+from rlkit.trees import tree_index
 from rlkit.types import ALL, AgentSetup, Decision, Metrics, State, TimeStep, Tree
 
 
@@ -120,6 +121,11 @@ class PPO:
     def serves(action: ActionSpec, obs: ObsSpec) -> str | None:
         """Why this agent cannot serve these spaces, or None."""
         return None
+
+    @staticmethod
+    def learns_after(config: PPOConfig, lanes: int) -> int:
+        """Steps before the first update: one rollout."""
+        return config.horizon * lanes
 
     # ------------------------------------------------------------------ the verbs
 

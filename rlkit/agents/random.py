@@ -18,6 +18,16 @@ class RandomConfig:
     name: str = key("random", "this agent", choices=("random",))
 
 
+def uniform(spec: ActionSpec, obs: Tree, random: torch.Generator) -> Tensor:
+    """Random actions [N, A], uniform over the space, or over what the observation's action_mask allows."""
+    mask = obs.get("action_mask")
+    if mask is None or not spec.is_single_discrete:
+        return spec.sample(next(iter(obs.values())).shape[0], random)
+    legal = (mask != 0).to(random.device)  # [N, n]
+    rank = torch.rand(legal.shape[0], 1, generator=random, device=random.device) * legal.sum(1, keepdim=True)
+    return (legal.cumsum(1) > rank).int().argmax(1, keepdim=True)
+
+
 class RandomAgent:
     Config = RandomConfig
 
@@ -31,8 +41,7 @@ class RandomAgent:
         return None
 
     def act(self, obs: Tree, now: int, lanes: slice = ALL) -> Decision:
-        n = next(iter(obs.values())).shape[0]
-        return Decision(self._spec.sample(n, self._generator).to(self._setup.device))
+        return Decision(uniform(self._spec, obs, self._generator).to(self._setup.device))
 
     def observe(self, obs: Tree, decision: Decision, step: TimeStep) -> None:
         pass
@@ -57,4 +66,4 @@ class RandomActor:
         self._spec, self._generator, self._device = spec, random, device
 
     def __call__(self, obs: Tree, first: Tensor) -> Tensor:
-        return self._spec.sample(first.shape[0], self._generator).to(self._device)
+        return uniform(self._spec, obs, self._generator).to(self._device)

@@ -16,6 +16,7 @@ VERBS = {
     "eval": "play greedy episodes of a checkpoint and print the returns",
     "play": "film episodes of a checkpoint",
     "runs": "list, show and compare run folders: ls, show RUN, diff A B",
+    "envs": "the environments: groups and ids, show ID, wrappers, check MODULE:CLASS",
     "agents": "which agent serves which action and observation space",
     "doctor": "check this machine: torch, CUDA, video, rendering, disk, packages",
 }

@@ -83,6 +83,8 @@ def check_wrappers(chosen: Mapping[str, Mapping[str, Any]]) -> None:
             path = f"wrappers.{name}.{key}"
             if path not in known:
                 raise UserError(unknown_key(path, known))
+            if value is None and known[path].default is inspect.Parameter.empty:
+                raise UserError(f"the wrapper {name} needs {key}: write {path}=VALUE.")
             if known[path].annotation in (int, float, bool, str):
                 read_value(value, known[path].annotation, path)
         for path, item in known.items():

@@ -16,13 +16,9 @@ from pathlib import Path
 from rlkit.cli.options import parse, print_json
 from rlkit.config import key
 
-OPTIONAL = {  # module → (what it brings, what to install)
-    "ale_py": ("Atari", "ale-py"),
-    "Box2D": ("LunarLander, BipedalWalker, CarRacing", "gymnasium[box2d]"),
-    "mujoco": ("HalfCheetah and the other MuJoCo bodies", "gymnasium[mujoco]"),
-    "vizdoom": ("Doom", "vizdoom"),
-    "envpool": ("a faster engine for many lanes", "envpool"),
-    "shimmy": ("environments of the old gym", "shimmy"),
+OPTIONAL = {  # module → (what it brings, what to install), beside the groups of environments
+    "envpool": ("a faster engine for many lanes", "rlkit-lab[fast]"),
+    "shimmy": ("environments of the old gym", "rlkit-lab[gym]"),
     "stable_baselines3": ("the peer of the benchmarks", "stable-baselines3"),
 }
 
@@ -67,11 +63,13 @@ def examine(root: Path) -> list[Finding]:
         _compiler,
         _hydra,
         _gymnasium,
+        _opengl,
         _rendering,
         _display,
         _video,
         lambda: _disk(root),
         _shared_memory,
+        _groups,
         _packages,
     ]
     findings: list[Finding] = []
@@ -179,15 +177,37 @@ def _rendering() -> Iterator[Finding]:
     except Exception as error:
         remedy = "pip install pygame-ce (and no pygame beside it)"
         yield Finding("rendering", "warn", f"no films: {type(error).__name__}: {error}", remedy)
-    backend = os.environ.get("MUJOCO_GL")
-    import ctypes.util
 
-    libraries = [name for name in ("EGL", "OSMesa") if ctypes.util.find_library(name)]
-    detail = f"MUJOCO_GL={backend or 'not set'}, found: {', '.join(libraries) or 'neither EGL nor OSMesa'}"
-    if importlib.util.find_spec("mujoco") and not libraries and not _screen():
-        yield Finding("MuJoCo films", "warn", detail, "install libegl1 or libosmesa6")
+
+def _opengl() -> Iterator[Finding]:
+    """What MuJoCo would be drawn with."""
+    from rlkit.envs import headless
+
+    known = {"EGL": headless.egl_works(), "OSMesa": headless.osmesa_works()}
+    detail = f"off screen: {' and '.join(name for name, works in known.items() if works) or 'no'}"
+    if os.environ.get("MUJOCO_GL"):
+        detail += f", MUJOCO_GL={os.environ['MUJOCO_GL']}"
+    reason = headless.why_not_drawn("HalfCheetah-v5")
+    if reason is None or importlib.util.find_spec("mujoco") is None:
+        yield Finding("OpenGL", "ok", detail)
     else:
-        yield Finding("MuJoCo films", "ok", detail)
+        remedy = reason.partition(": ")[2] if any(known.values()) else headless.INSTALL_EGL
+        yield Finding("OpenGL", "warn", f"{detail}; MuJoCo is trained without films", remedy)
+
+
+def _groups() -> Iterator[Finding]:
+    """The groups of environments: those that need no package in one line, then each by its package."""
+    from rlkit.envs.catalog import GROUPS
+
+    yield Finding("environments", "ok", ", ".join(group.title for group in GROUPS if not group.packages))
+    for group in GROUPS:
+        if not group.packages:
+            continue
+        missing = group.missing()
+        if missing:
+            yield Finding(missing[0], "warn", f"not installed: {group.title}", group.install)
+        else:
+            yield Finding(group.packages[0], "ok", group.title)
 
 
 def _screen() -> str | None:

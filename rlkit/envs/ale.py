@@ -1,22 +1,91 @@
+"""The engine `ale`: ale-py's vector environment, Atari with the standard preprocessing in C++ threads.
+
+It gives, frame by frame, what our wrapper list gives (but for the newest frame of a final observation,
+where a game ends within skipped frames), and everything around it is made like the other
+engines: a reset of chosen lanes with chosen seeds cancels its own autoreset, so an episode is (seed,
+actions) here too and runs resume exactly. What it draws from a seed (no-op starts, sticky) differs.
+"""
+
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from rlkit.config import EnvConfig
+from rlkit.envs import catalog
+from rlkit.envs.groups import atari
+from rlkit.envs.vector import VectorEnvs
+from rlkit.spaces import ObsSpec
 from rlkit.types import Envs
 
+Wrappers = dict[str, dict[str, Any]]
 
-def why_not(config: EnvConfig, wrappers: dict[str, dict[str, Any]]) -> str | None:
-    return "it is not built"
+_ORDER: dict[
+    str, dict[str, Any]
+] = {  # the standard list and the arguments that the engine can express, with their defaults
+    "noop_reset": {"noop_max": 30},
+    "max_and_skip": {"skip": 4},
+    "episodic_life": {},
+    "fire_reset": {},
+    "grey_screen": {"height": 84, "width": 84},
+    "clip_reward": {"low": -1.0, "high": 1.0},
+    "frame_stack": {"size": 4},
+}
+_NEEDED = ("max_and_skip", "grey_screen", "frame_stack")
+_KWARGS = ("frameskip", "obs_type", "repeat_action_probability", "full_action_space",
+           "max_num_frames_per_episode")  # fmt: skip
+
+
+def why_not(config: EnvConfig, wrappers: Wrappers) -> str | None:
+    """Why ale-py's vector environment cannot serve this environment with these wrappers, or None."""
+    if not atari.owns(config.id):
+        return "it serves Atari games"
+    if find_spec("ale_py") is None:
+        return f"it needs ale_py: pip install '{catalog.DISTRIBUTION}[atari]'"
+    if "-ram" in config.id:
+        return "it shows pictures, not RAM"
+    for name in config.kwargs:
+        if name not in _KWARGS:
+            return f"it cannot express env.kwargs.{name}"
+    if config.kwargs.get("obs_type") != "grayscale":
+        return "it needs env.kwargs.obs_type=grayscale"
+    if config.max_episode_steps is not None:
+        return "it counts frames: use env.kwargs.max_num_frames_per_episode, not env.max_episode_steps"
+    if config.kwargs.get("frameskip", 1 if "NoFrameskip" in config.id else 4) != 1:
+        return "max_and_skip must do the skipping: use a NoFrameskip id or env.kwargs.frameskip=1"
+    return _wrappers_not(wrappers)
+
+
+def _wrappers_not(wrappers: Wrappers) -> str | None:
+    for name, arguments in wrappers.items():
+        if name not in _ORDER:
+            return f"it has no wrapper {name}"
+        for key in arguments or {}:
+            if key not in _ORDER[name]:
+                return f"it cannot express wrappers.{name}.{key}"
+    for name in _NEEDED:
+        if name not in wrappers:
+            return f"it always does {name}, which the wrappers lack"
+    if list(wrappers) != [name for name in _ORDER if name in wrappers]:
+        return f"its order of wrappers is {', '.join(_ORDER)}"
+    if _argument(wrappers, "max_and_skip", "skip") < 2:
+        return "it skips at least 2 frames"
+    return None
+
+
+def _argument(wrappers: Wrappers, name: str, key: str) -> Any:
+    return (wrappers[name] or {}).get(key, _ORDER[name][key])
 
 
 def make(
     config: EnvConfig,
-    wrappers: dict[str, dict[str, Any]],
+    wrappers: Wrappers,
     num_envs: int,
     *,
     seed: int,
@@ -24,10 +93,111 @@ def make(
     device: torch.device | str,
     with_actions: tuple[int, ...],
 ) -> Envs:
-    raise NotImplementedError
+    """Lanes in ale-py's threads (one for each core at most)."""
+    venv = AleLanes(config, wrappers, num_envs)
+    spec = ObsSpec.of(venv.single_observation_space, stack=_argument(wrappers, "frame_stack", "size"))
+    return VectorEnvs(venv, seed=seed, stream=stream, device=device, with_actions=with_actions, obs_spec=spec)
 
 
 def film_maker(
-    config: EnvConfig, wrappers: dict[str, dict[str, Any]], render_mode: str | None
+    config: EnvConfig, wrappers: Wrappers, render_mode: str | None
 ) -> Callable[[], gym.Env] | None:
+    """None: a single environment draws other no-op starts from the same seed; evaluations are filmed."""
     return None
+
+
+class AleLanes(VectorEnv):
+    """`AtariVectorEnv` in DISABLED mode, its zero-padded young stacks repaired, with the game's own return.
+
+    `info["raw_return"]` [N] float is the sum of unclipped rewards of the running episode, `info["life_lost"]`
+    [N] bool says where a life was lost while the game goes on (with `episodic_life`).
+    """
+
+    def __init__(self, config: EnvConfig, wrappers: Wrappers, num_envs: int) -> None:
+        catalog.prepare(config.id)
+        from ale_py.vector_env import AtariVectorEnv
+
+        spec = gym.spec(config.id)
+        options = {**spec.kwargs, **config.kwargs}
+        for name in ("game", "frameskip", "obs_type"):
+            options.pop(name, None)
+        self._games: Any = AtariVectorEnv(
+            spec.kwargs["game"],
+            num_envs,
+            frameskip=_argument(wrappers, "max_and_skip", "skip"),
+            noop_max=_argument(wrappers, "noop_reset", "noop_max") if "noop_reset" in wrappers else 0,
+            img_height=_argument(wrappers, "grey_screen", "height"),
+            img_width=_argument(wrappers, "grey_screen", "width"),
+            stack_num=_argument(wrappers, "frame_stack", "size"),
+            use_fire_reset="fire_reset" in wrappers,
+            reward_clipping=False,  # here, so that the game's own return is known
+            autoreset_mode=AutoresetMode.NEXT_STEP,  # which a reset before that step cancels
+            **options,
+        )
+        self.num_envs = num_envs
+        self.metadata = {**self._games.metadata, "autoreset_mode": AutoresetMode.DISABLED}
+        self.spec, self.render_mode = spec, None
+        self.single_observation_space = self._games.single_observation_space
+        self.single_action_space = self._games.single_action_space
+        self.observation_space, self.action_space = self._games.observation_space, self._games.action_space
+        self._stack = self.single_observation_space.shape[0]
+        self._clip: tuple[float, float] | None = None
+        if "clip_reward" in wrappers:
+            self._clip = (
+                _argument(wrappers, "clip_reward", "low"), _argument(wrappers, "clip_reward", "high")
+            )  # fmt: skip
+        self._episodic = "episodic_life" in wrappers
+        self._age = np.zeros(num_envs, dtype=np.int64)  # steps since each lane's reset
+        self._returns = np.zeros(num_envs)
+        self._lives = np.zeros(num_envs, dtype=np.int64)
+        self._ended = np.zeros(num_envs, dtype=bool)
+        self._all = np.ones(num_envs, dtype=bool)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """All lanes, or those of `options["reset_mask"]`; seeds are given for all lanes either way."""
+        mask = (options or {}).get("reset_mask", self._all)
+        seeds = seed if isinstance(seed, Sequence) else [
+            None if seed is None else seed + lane for lane in range(self.num_envs)
+        ]  # fmt: skip
+        chosen = np.array(
+            [-1 if seeds[lane] is None else seeds[lane] for lane in np.flatnonzero(mask).tolist()]
+        )
+        obs, info = self._games.reset(seed=chosen.astype(np.int64), options={"reset_mask": mask})
+        self._begin(mask)
+        self._lives = info["lives"].astype(np.int64)
+        return self._repaired(obs), {}
+
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """One step of every lane; all arrays are fresh."""
+        obs, paid, terminated, truncated, told = self._games.step(np.asarray(actions))
+        self._age += 1
+        alive = ~self._ended
+        if not alive.all():  # nobody reset them (parked lanes): the games did, now
+            self._begin(self._ended)
+        rewards = paid.astype(np.float64)
+        self._returns += rewards
+        info: dict[str, Any] = {"raw_return": self._returns.copy(), "_raw_return": self._all}
+        lives = told["lives"].astype(np.int64)
+        if self._episodic:
+            lost = (lives > 0) & (lives < self._lives) & alive & ~(terminated | truncated)
+            info |= {"life_lost": lost, "_life_lost": lost}
+        self._lives, self._ended = lives, terminated | truncated
+        if self._clip is not None:
+            rewards = np.clip(rewards, *self._clip)
+        return self._repaired(obs), rewards, terminated, truncated, info
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Nothing but memory and threads is held, and they go with the object."""
+        self._games = None
+
+    def _begin(self, mask: np.ndarray) -> None:
+        self._age[mask], self._returns[mask], self._ended[mask] = 0, 0.0, False
+
+    def _repaired(self, obs: np.ndarray) -> np.ndarray:
+        """Young stacks repeat their first frame instead of zeros; obs [N, stack, H, W], in place."""
+        for lane in np.flatnonzero(self._age < self._stack - 1).tolist():
+            oldest = self._stack - 1 - int(self._age[lane])  # where the episode's first frame stands
+            obs[lane, :oldest] = obs[lane, oldest]
+        return obs

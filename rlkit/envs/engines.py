@@ -27,7 +27,9 @@ from rlkit.envs.factory import EnvMaker
 from rlkit.envs.lanes import Lanes
 from rlkit.envs.vector import VectorEnvs
 from rlkit.envs.workers import Workers
+from rlkit.envs.wrappers.frames import stack_of
 from rlkit.errors import UserError
+from rlkit.spaces import ObsSpec
 from rlkit.types import Envs
 
 Wrappers = dict[str, dict[str, Any]]
@@ -78,20 +80,28 @@ def make_envs(
     training: bool = True,
     device: torch.device | str = "cpu",
     with_actions: tuple[int, ...] = (),
+    capture: Callable[..., Any] | None = None,
 ) -> Envs:
     """Lanes of the configured environment, ready to reset.
 
-    Evaluation passes `training=False`, and an engine that steps Gymnasium's own environments.
+    Evaluation passes `training=False`, and an engine that steps Gymnasium's own environments. capture: makes
+    a step that is a pure function of tensors faster (the torch engine's).
     """
     lanes = num_envs or config.num_envs
     name = engine or choose(config, wrappers).name
+    if name == "torch":
+        return batched.make(
+            config, wrappers, lanes, seed=seed, stream=stream, device=device, with_actions=with_actions,
+            capture=capture,
+        )  # fmt: skip
     if name in SPECIAL:
         made: Envs = SPECIAL[name].make(
             config, wrappers, lanes, seed=seed, stream=stream, device=device, with_actions=with_actions
         )
         return made
     venv = make_venv(EnvMaker(config, wrappers, training=training), lanes, name)
-    return VectorEnvs(venv, seed=seed, stream=stream, device=device, with_actions=with_actions)
+    obs = ObsSpec.of(venv.single_observation_space, stack_of(wrappers))
+    return VectorEnvs(venv, seed=seed, stream=stream, device=device, obs_spec=obs, with_actions=with_actions)
 
 
 def film_maker(

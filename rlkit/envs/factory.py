@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +12,9 @@ import gymnasium as gym
 from rlkit import registry
 from rlkit.config import EnvConfig
 from rlkit.envs import bridges, catalog
-from rlkit.envs.headless import draw_off_screen
+from rlkit.envs.headless import draw_off_screen, film_mode
 from rlkit.envs.wrappers import RawReturn
+from rlkit.envs.wrappers.frames import stack_of
 from rlkit.errors import UserError
 from rlkit.spaces import ActionSpec, ObsSpec
 
@@ -31,7 +33,7 @@ class EnvMaker:
         env = self._make()
         chosen = [(name, registry.wrappers.get(name), arguments) for name, arguments in self.wrappers.items()]
         if not self.training:
-            chosen = [c for c in chosen if not getattr(c[1], "training_only", False)]
+            chosen = [c for c in chosen if stays_in_evaluation(c[1], c[2])]
         if any(getattr(wrapper, "changes_reward", True) for _, wrapper, _ in chosen):
             env = RawReturn(env)
         for name, wrapper, arguments in chosen:
@@ -43,7 +45,7 @@ class EnvMaker:
 
     def _make(self) -> gym.Env:
         if self.render_mode:
-            draw_off_screen()
+            draw_off_screen(self.config.id)
         arguments = dict(self.config.kwargs)
         if self.render_mode:
             arguments["render_mode"] = self.render_mode
@@ -60,6 +62,11 @@ class EnvMaker:
             return gym.make(made, disable_env_checker=not self.check, **arguments)
         catalog.prepare(self.config.id)
         return gym.make(self.config.id, disable_env_checker=not self.check, **arguments)
+
+
+def stays_in_evaluation(wrapper: Any, arguments: Mapping[str, Any] | None) -> bool:
+    """Whether evaluation and play keep a wrapper: unless it is for training only and not asked to stay."""
+    return not getattr(wrapper, "training_only", False) or bool((arguments or {}).get("in_evaluation"))
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,8 @@ def probe(config: EnvConfig, wrappers: dict[str, dict[str, Any]]) -> EnvInfo:
     except (ImportError, TypeError, ValueError) as error:
         raise UserError(f"env.id={config.id} cannot be made: {_first_line(error)}") from error
     try:
-        obs, action = ObsSpec.of(env.observation_space), ActionSpec.of(env.action_space)
+        obs = ObsSpec.of(env.observation_space, stack_of(wrappers))
+        action = ActionSpec.of(env.action_space)
         modes = env.metadata.get("render_modes") or []
         spec = env.spec
         threshold = config.solved_at if config.solved_at is not None else spec and spec.reward_threshold
@@ -100,7 +108,7 @@ def probe(config: EnvConfig, wrappers: dict[str, dict[str, Any]]) -> EnvInfo:
             None if threshold is None else float(threshold),
             spec.max_episode_steps if spec else config.max_episode_steps,
             int(env.metadata.get("render_fps") or 30),
-            next((mode for mode in ("rgb_array", "ansi") if mode in modes), None),
+            film_mode(config.id, modes),
         )
     finally:
         env.close()
@@ -119,7 +127,7 @@ def check_id(name: str) -> None:
     try:
         gym.spec(bare)
     except gym.error.Error as error:
-        known = [*gym.registry, *registry.envs.names(), *catalog.installed_ids()]
+        known = list(dict.fromkeys([*gym.registry, *registry.envs.names(), *catalog.installed_ids()]))
         near = difflib.get_close_matches(bare, known, n=3, cutoff=0.5)
         hint = (
             f"; nearest: {', '.join(near)}"

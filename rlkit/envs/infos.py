@@ -22,6 +22,13 @@ def raw_return(told: list[Info], lane: int) -> float | None:
     return found
 
 
+def replay_seeds(info: Info) -> list[tuple[int, int]]:
+    """(lane, seed) of the lanes that were just reset and say by which seed this very episode begins again."""
+    if "replay_seed" not in info:
+        return []
+    return [(lane, int(info["replay_seed"][lane])) for lane in np.flatnonzero(info["_replay_seed"]).tolist()]
+
+
 def lives_lost(info: Info) -> np.ndarray | None:
     """[N] bool: lanes that lost a life while their game goes on (`episodic_life`), or None."""
     lost = info.get("life_lost")

@@ -40,7 +40,8 @@ def replay(venv: VectorEnv, spec: ActionSpec, state: State) -> Replayed:
             obs, _ = venv.reset(seed=seeds, options={"reset_mask": restart})
         returns[begin] = 0.0
         late = longest - lengths
-        row = np.stack([actions[i][t - late[i]] if t >= late[i] else zero for i in range(n)])
+        waiting = _harmless(obs, zero, n)
+        row = np.stack([actions[i][t - late[i]] if t >= late[i] else waiting[i] for i in range(n)])
         history.append(row)
         obs, reward, terminated, truncated, _ = venv.step(spec.to_env(row))
         ended = terminated | truncated
@@ -50,3 +51,10 @@ def replay(venv: VectorEnv, spec: ActionSpec, state: State) -> Replayed:
         obs, _ = venv.reset(seed=seeds, options={"reset_mask": fresh | ended})
     returns[fresh] = 0.0
     return Replayed(obs, returns, history, longest - lengths)
+
+
+def _harmless(obs: Any, zero: np.ndarray, n: int) -> list[np.ndarray]:
+    """An action [A] for each lane that still waits: a legal one where the observation says what is legal."""
+    if isinstance(obs, dict) and "action_mask" in obs:
+        return list(obs["action_mask"].argmax(axis=1)[:, None])
+    return [zero] * n

@@ -44,9 +44,9 @@ def folder() -> Path:
 
 
 @contextmanager
-def working_directory() -> Iterator[Path]:
-    """Stand in the scratch folder for a moment: for packages that write where the process stands."""
-    place, before = folder(), Path.cwd()
+def working_directory(place: Path | None = None) -> Iterator[Path]:
+    """Stand in `place` (or the scratch folder) for a moment, for packages that write where they stand."""
+    place, before = place or folder(), Path.cwd()
     os.chdir(place)
     try:
         yield place

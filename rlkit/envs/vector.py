@@ -22,7 +22,8 @@ from rlkit.envs import infos
 from rlkit.envs.replaying import replay
 from rlkit.errors import NumbersBroke
 from rlkit.seeding import episode_seed
-from rlkit.spaces import ActionSpec, ObsSpec, tree_equal, tree_select, tree_to
+from rlkit.spaces import ActionSpec, ObsSpec
+from rlkit.trees import tree_equal, tree_select, tree_to
 from rlkit.types import ALL, Decision, Episode, State, TimeStep, Tree
 
 _PRUNE = 4_096  # vector steps of action history that may be dead before they are dropped
@@ -85,8 +86,9 @@ class VectorEnvs:
         """Start episode 0 in every lane (seed −1 parks it). Nothing has happened yet: no row is valid."""
         self._clear()
         chosen = [self._own_seed(lane) for lane in range(self.num_envs)] if seeds is None else list(seeds)
-        obs, _ = self._venv.reset(seed=[max(s, 0) for s in chosen])
+        obs, info = self._venv.reset(seed=[max(s, 0) for s in chosen])
         self._seeds = [s if s >= 0 else None for s in chosen]
+        self._keep_replay_seeds(info)
         self._idle[:] = [s < 0 for s in chosen]
         self._any_idle = bool(self._idle.any())
         self.obs = self._tensors(obs)
@@ -241,8 +243,15 @@ class VectorEnvs:
         self._any_idle = bool(self._idle.any())
         if not restart.any():
             return reached, begun
-        obs, _ = self._venv.reset(seed=seeds, options={"reset_mask": restart})
+        obs, info = self._venv.reset(seed=seeds, options={"reset_mask": restart})
+        self._keep_replay_seeds(info)
         return self._tensors(obs), sorted(begun)
+
+    def _keep_replay_seeds(self, info: dict[str, Any]) -> None:
+        """An environment whose episodes depend on those before says which seed plays this one again."""
+        for lane, seed in infos.replay_seeds(info):
+            if self._seeds[lane] is not None:  # a parked lane has none
+                self._seeds[lane] = seed
 
     def _with_final_obs(self, reached: Tree, info: dict[str, Any], ended_lanes: list[int]) -> Tree:
         """SAME_STEP mode: the successors of ended lanes travel in `info`."""

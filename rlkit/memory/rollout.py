@@ -40,6 +40,7 @@ class Rollout:
         self.final: list[tuple[int, tuple[int, ...], Tree]] = []  # (t, lanes, their final observations)
         self._blind: list[tuple[int, Tensor, Tree]] = []  # (t, truncated [N], next_obs): lanes not known yet
         self.last_obs: Tree = {}
+        self._loaded = False  # the rows are those of another process: does its last episode go on?
 
     @property
     def full(self) -> bool:
@@ -48,6 +49,8 @@ class Rollout:
     def add(self, obs: Tree, action: Tensor, memo: Mapping[str, Tensor], step: TimeStep) -> None:
         """Append one vector step. `action` is what the policy chose; the executed one may be clipped."""
         t = self.size
+        if self._loaded:
+            self._part(obs)
         for name, leaf in obs.items():
             self.obs[name][t] = leaf
         self.action[t] = action
@@ -73,6 +76,20 @@ class Rollout:
         return {
             k: torch.cat([self.last_obs[k], *(tree[k] for _, _, tree in self.final)]) for k in self.last_obs
         }
+
+    def _part(self, obs: Tree) -> None:
+        """After a resume that was not exact new episodes began here: cut the old ones where they stood."""
+        self._loaded, t = False, self.size - 1
+        if t < 0:
+            return
+        other = torch.zeros(self.lanes, dtype=torch.bool, device=self.reward.device)
+        for name, leaf in obs.items():
+            other |= (leaf != self.last_obs[name]).reshape(self.lanes, -1).any(1)
+        lanes = (other & ~self.terminated[t] & ~self.truncated[t]).nonzero().flatten()
+        if len(lanes):
+            self.truncated[t, lanes] = True
+            final = {name: leaf[lanes] for name, leaf in self.last_obs.items()}
+            self.final.append((t, tuple(lanes.tolist()), final))
 
     def _find_truncated(self) -> None:
         """Which lanes an engine on a device cut, asked once for the whole rollout."""
@@ -136,3 +153,4 @@ class Rollout:
             (t, tuple(lanes), {k: v.to(device) for k, v in tree.items()}) for t, lanes, tree in state["final"]
         ]
         self.last_obs = {k: v.to(device) for k, v in state["last_obs"].items()}
+        self._loaded = bool(self.last_obs)

@@ -11,7 +11,7 @@ ALL = bool(os.environ.get("RLKIT_ALL_ENVS"))  # set by `make test-envs`, which i
 
 
 def needs(*packages: str) -> None:
-    """Call at the top of a test module: skip it where a package is missing; fail there if nothing may skip."""
+    """Call at the top of a test module: skip it where a package is missing, or fail if nothing may skip."""
     missing = [name for name in packages if find_spec(name) is None]
     if missing and ALL:
         raise RuntimeError(f"`make test-envs` installs {', '.join(missing)}, but it is not there")

@@ -1,0 +1,209 @@
+"""The engine `ale`: the same frames, rewards, ends and records as our wrapper list on `sync`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rlkit.config import EnvConfig
+from rlkit.envs import ale, engines
+from rlkit.types import Decision, Envs, Episode, TimeStep
+from tests.envs.needs import needs
+
+needs("ale_py", "cv2")
+
+Wrappers = dict[str, dict[str, Any]]
+STANDARD: Wrappers = {
+    "noop_reset": {"noop_max": 30},
+    "max_and_skip": {"skip": 4},
+    "episodic_life": {},
+    "fire_reset": {},
+    "grey_screen": {"height": 84, "width": 84},
+    "clip_reward": {"low": -1.0, "high": 1.0},
+    "frame_stack": {"size": 4},
+}
+CALM = STANDARD | {"noop_reset": {"noop_max": 0}}  # nothing left to chance
+
+
+def game(name: str, **kwargs: Any) -> EnvConfig:
+    return EnvConfig(id=f"{name}NoFrameskip-v4", kwargs={"obs_type": "grayscale"} | kwargs)
+
+
+def made(name: str, engine: str, wrappers: Wrappers, lanes: int = 2, seed: int = 0, **kwargs: Any) -> Any:
+    return engines.make_envs(game(name, **kwargs), wrappers, seed=seed, num_envs=lanes, engine=engine)
+
+
+def play(envs: Envs, actions: np.ndarray) -> TimeStep:
+    envs.send(Decision(torch.from_numpy(actions[:, None])))
+    return envs.recv()
+
+
+def records(episodes: list[Episode]) -> list[tuple[Any, ...]]:
+    return [
+        (e.id, e.lane, e.seed, e.reward, e.reward_train, e.length, e.terminated, e.truncated, e.last_step)
+        for e in episodes
+    ]
+
+
+# ---------------------------------------------------------------------- equal to the wrappers
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [("Breakout", {}), ("SpaceInvaders", {}), ("Qbert", {}), ("Pong", {"max_num_frames_per_episode": 402})],
+)
+def test_every_step_is_that_of_the_wrappers(name: str, kwargs: dict[str, Any]) -> None:
+    ours, theirs = (made(name, engine, CALM, **kwargs) for engine in ("sync", "ale"))
+    assert theirs.obs_spec.leaves == ours.obs_spec.leaves
+    mine, yours = ours.reset(), theirs.reset()
+    assert torch.equal(mine.obs["obs"], yours.obs["obs"])
+    assert torch.equal(yours.obs["obs"][:, 0], yours.obs["obs"][:, 3])  # the stack repeats its first frame
+    random = np.random.default_rng(0)
+    ended: set[str] = set()
+    for _ in range(500):
+        actions = random.integers(ours.action_spec.space.n, size=2)
+        mine, yours = play(ours, actions), play(theirs, actions)
+        for flag in ("reward", "terminated", "truncated", "valid"):
+            assert torch.equal(getattr(mine, flag), getattr(yours, flag)), flag
+        for lanes in ("truncated_lanes", "ended_lanes", "begun_lanes"):
+            assert getattr(mine, lanes) == getattr(yours, lanes), lanes
+        assert torch.equal(mine.obs["obs"], yours.obs["obs"])
+        # Where a game ends within the skipped frames, ale-py's last picture is not the same.
+        going = [lane for lane in range(2) if lane not in mine.begun_lanes]
+        assert torch.equal(mine.next_obs["obs"][going], yours.next_obs["obs"][going])
+        assert torch.equal(mine.next_obs["obs"][:, :-1], yours.next_obs["obs"][:, :-1])
+        told = records(theirs.drain())
+        assert records(ours.drain()) == told
+        ended |= {"terminated" if row[6] else "truncated" for row in told}
+    assert ended == ({"truncated"} if name == "Pong" else {"terminated"})
+    ours.close(), theirs.close()
+
+
+def test_records_keep_the_score_that_clipping_hides() -> None:
+    envs = made("SpaceInvaders", "ale", STANDARD)
+    envs.reset()
+    random = np.random.default_rng(0)
+    rewards, episodes = [], []
+    for _ in range(500):
+        rewards.append(play(envs, random.integers(6, size=2)).reward)
+        episodes += envs.drain()
+    assert set(torch.stack(rewards).unique().tolist()) == {0.0, 1.0}
+    assert episodes
+    assert all(e.reward >= 5 * e.reward_train > 0 for e in episodes)
+
+
+# ---------------------------------------------------------------------- an episode is (seed, actions)
+
+
+def test_an_episode_is_decided_by_seed_and_actions() -> None:
+    venv = ale.AleLanes(game("Breakout", repeat_action_probability=0.25), STANDARD, 3)
+    random = np.random.default_rng(0)
+    actions = random.integers(4, size=60)
+
+    def episode(lane: int, seed: int) -> np.ndarray:
+        seeds, mask = [7, 7, 7], np.arange(3) == lane
+        seeds[lane] = seed
+        first = venv.reset(seed=seeds, options={"reset_mask": mask})[0][lane].copy()
+        asked = [np.where(mask, action, random.integers(4, size=3)) for action in actions]
+        return np.stack([first, *(venv.step(row)[0][lane].copy() for row in asked)])
+
+    venv.reset(seed=[1, 2, 3])
+    first = episode(0, 11)
+    np.testing.assert_array_equal(first, episode(0, 11))
+    np.testing.assert_array_equal(first, episode(2, 11))
+    assert not np.array_equal(first, episode(1, 12))
+
+
+def test_a_run_resumes_exactly() -> None:
+    one = made("Breakout", "ale", STANDARD, lanes=3, repeat_action_probability=0.25)
+    one.reset()
+    actions = np.random.default_rng(0).integers(4, size=(330, 3))
+    for row in actions[:250]:
+        play(one, row)
+    one.drain()
+    two = made("Breakout", "ale", STANDARD, lanes=3, repeat_action_probability=0.25)
+    two.load_state_dict(one.state_dict())
+    assert two.resume_inexact is None
+    for row in actions[250:]:
+        expected, found = play(one, row), play(two, row)
+        assert torch.equal(expected.obs["obs"], found.obs["obs"])
+        assert torch.equal(expected.terminated, found.terminated)
+        assert records(one.drain()) == records(two.drain())
+
+
+def test_returned_arrays_never_change_later() -> None:
+    envs = made("Breakout", "ale", STANDARD)
+    kept = [envs.reset().obs["obs"]]
+    copies = [kept[0].clone()]
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        step = play(envs, random.integers(4, size=2))
+        for obs in (step.obs["obs"], step.next_obs["obs"]):
+            kept.append(obs)
+            copies.append(obs.clone())
+    assert all(torch.equal(a, b) for a, b in zip(kept, copies, strict=True))
+
+
+def test_the_same_preset_on_two_engines_gives_the_same_statistics() -> None:
+    means = {}
+    for engine in ("sync", "ale"):
+        envs = made("Breakout", engine, STANDARD, lanes=8, seed=5)
+        envs.reset()
+        random = np.random.default_rng(1)
+        episodes: list[Episode] = []
+        while len(episodes) < 24:
+            play(envs, random.integers(4, size=8))
+            episodes += envs.drain()
+        means[engine] = [np.mean([getattr(e, key) for e in episodes[:24]]) for key in ("reward", "length")]
+    # The deviation of one episode is about 1.3 points and 60 steps: means of 24 differ by 0.4 and 17 (1 σ).
+    assert abs(means["sync"][0] - means["ale"][0]) < 1.5
+    assert abs(means["sync"][1] - means["ale"][1]) < 60
+
+
+# ---------------------------------------------------------------------- who may use it
+
+
+def test_auto_takes_it_from_four_lanes_on() -> None:
+    assert engines.choose(replace(game("Pong"), num_envs=4), STANDARD).name == "ale"
+    assert engines.choose(replace(game("Pong"), num_envs=3), STANDARD).name == "sync"
+    modern = EnvConfig(id="ALE/Pong-v5", kwargs={"obs_type": "grayscale", "frameskip": 1}, num_envs=8)
+    assert engines.choose(modern, STANDARD).name == "ale"
+    assert engines.choose(replace(modern, id="Pong-ramNoFrameskip-v4"), {}).name == "sync"
+
+
+def without(name: str) -> Wrappers:
+    return {key: value for key, value in STANDARD.items() if key != name}
+
+
+@pytest.mark.parametrize("name", ["noop_reset", "episodic_life", "fire_reset", "clip_reward"])
+def test_what_the_engine_can_leave_out_may_be_left_out(name: str) -> None:
+    assert ale.why_not(game("Breakout"), without(name)) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "wrappers", "reason"),
+    [
+        (EnvConfig(id="CartPole-v1"), {}, "it serves Atari games"),
+        (EnvConfig(id="Breakout-ram-v4"), {}, "not RAM"),
+        (game("Breakout", mode=4), STANDARD, "cannot express env.kwargs.mode"),
+        (EnvConfig(id="BreakoutNoFrameskip-v4"), STANDARD, "obs_type=grayscale"),
+        (replace(game("Breakout"), max_episode_steps=9), STANDARD, "max_num_frames_per_episode"),
+        (EnvConfig(id="ALE/Pong-v5", kwargs={"obs_type": "grayscale"}), STANDARD, "must do the skipping"),
+        (game("Breakout"), STANDARD | {"random_action": {}}, "has no wrapper random_action"),
+        (game("Breakout"), STANDARD | {"frame_stack": {"gap": 2}}, "wrappers.frame_stack.gap"),
+        (game("Breakout"), without("frame_stack"), "always does frame_stack"),
+        (game("Breakout"), dict(reversed(STANDARD.items())), "its order of wrappers is noop_reset, max"),
+        (game("Breakout"), STANDARD | {"max_and_skip": {"skip": 1}}, "at least 2 frames"),
+    ],
+)
+def test_why_not_says_why(config: EnvConfig, wrappers: Wrappers, reason: str) -> None:
+    assert reason in str(ale.why_not(config, wrappers))
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ale, "find_spec", lambda name: None)
+    assert ale.why_not(game("Breakout"), STANDARD) == "it needs ale_py: pip install 'rlkit-lab[atari]'"
