@@ -72,6 +72,28 @@ def test_lanes_and_engines_change_nothing(config: NEATConfig) -> None:
         assert other.evolution.best == agent.evolution.best
 
 
+def test_lanes_of_the_batched_engine_change_nothing() -> None:
+    reports, ends, _ = generations(SMALL, 5, engine="torch")
+    for lanes in (24, 64):
+        others, later, _ = generations(SMALL, lanes, engine="torch")
+        assert others == reports
+        assert later == ends
+
+
+def test_a_device_that_does_not_tell_what_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines on a device leave the host's flags None: the tensors say the same."""
+    reports, ends, _ = generations(RECURRENT, 7)
+    original = NEAT.observe
+
+    def untold(agent: NEAT, obs: Any, decision: Decision, step: TimeStep) -> None:
+        original(
+            agent, obs, decision, replace(step, ended_lanes=None, begun_lanes=None, truncated_lanes=None)
+        )
+
+    monkeypatch.setattr(NEAT, "observe", untold)
+    assert generations(RECURRENT, 7)[:2] == (reports, ends)
+
+
 def test_episodes_that_ran_before_are_not_judged() -> None:
     """An environment that chose its own first seeds: the same fitness, some steps more."""
     reports, ends, _ = generations(SMALL, 5)
