@@ -21,7 +21,7 @@ def _inverse(z: Tensor) -> Tensor:
 
 ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": lambda z: 1.0 / (1.0 + torch.exp((-5.0 * z).clamp(-60.0, 60.0))),
-    "tanh": lambda z: torch.tanh((2.5 * z).clamp(-60.0, 60.0)),
+    "tanh": lambda z: torch.tanh(2.5 * z),
     "sin": lambda z: torch.sin((5.0 * z).clamp(-60.0, 60.0)),
     "gauss": lambda z: torch.exp(-5.0 * z.clamp(-3.4, 3.4).square()),
     "relu": lambda z: z.clamp(min=0.0),

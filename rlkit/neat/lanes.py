@@ -73,7 +73,8 @@ class LaneNetworks:
                     total += matrix[k] * values[k]
             before = total[begin:end] if self._plain else total[begin:end] * response[begin:end]
             found = activate(before + bias[begin:end], kind[begin:end], self.networks.activations)
-            found = torch.where(used[begin:end], found, 0.0)
+            if self.networks.recurrent:  # else nobody looks at an empty slot
+                found = torch.where(used[begin:end], found, 0.0)
             for k in range(width if end < self.slots else 0):
                 total[end:] += matrix[inputs + begin + k, end:] * found[k]
             values[inputs + begin : inputs + end] = found
