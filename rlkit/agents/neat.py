@@ -65,7 +65,7 @@ def greedy(spec: ActionSpec, outputs: Tensor, obs: Tree) -> Tensor:
 
 
 def _first_greatest(outputs: Tensor) -> Tensor:
-    """outputs [n, N] → [N]; a tournament, because argmax across the first axis takes several times as long."""
+    """outputs [n, N] → [N]; a tournament: argmax across the first axis takes several times as long."""
     if len(outputs) > 16:
         return outputs.argmax(0)
     best, place = outputs[0], torch.zeros_like(outputs[0], dtype=torch.int64)
