@@ -51,7 +51,8 @@ class Evolution:
     def advance(self, fitness: Tensor) -> None:
         """Replace the population by its offspring. fitness [P], higher is better, finite."""
         fitness = fitness.double().cpu()
-        champion = int(fitness.argmax())  # the first of equals: those that live on come first
+        # Of equals the oldest: it has lived through other generations' episodes, too.
+        champion = int(torch.where(fitness == fitness.max(), self.ids, self._next_id).argmin())
         self._remember(champion, fitness)
         ended = self.species.stagnant(fitness, self.generation)
         self.generation += 1
