@@ -95,6 +95,7 @@ wrappers = Registry("wrapper")
 agents.add("random", "rlkit.agents.random:RandomAgent")
 agents.add("dqn", "rlkit.agents.dqn:DQN")
 agents.add("ppo", "rlkit.agents.ppo:PPO")
+agents.add("neat", "rlkit.agents.neat:NEAT")
 
 wrappers.add("frame_stack", "rlkit.envs.wrappers.frames:FrameStack")
 wrappers.add("random_action", "rlkit.envs.wrappers.exploration:RandomAction")

@@ -64,7 +64,7 @@ class Trainer:
     def fit(self) -> str:
         """Train to the end; returns how it ended: done, stopped (a condition was met) or preempted."""
         agent, envs, clock = self.agent, self.envs, time.perf_counter
-        obs = self._obs if self._obs is not None else envs.reset().obs
+        obs = self._obs if self._obs is not None else envs.reset(self._first_seeds()).obs
         total, spent, ended = self.config.total_steps, self._spent, self._satisfied()
         self._lap = self._first_lap = clock()
         self._lap_step = self._first_step = self.now
@@ -101,6 +101,11 @@ class Trainer:
         if self.stop and self.now < total and not ended:
             return "preempted"
         return "stopped" if ended and self.now < total else "done"
+
+    def _first_seeds(self) -> list[int] | None:
+        """Seeds of the first episodes, where an agent chooses them (the later ones are in its decisions)."""
+        choose = getattr(self.agent, "first_seeds", None)
+        return None if choose is None else choose()
 
     # ------------------------------------------------------------------ what is due now and then
 

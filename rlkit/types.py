@@ -5,6 +5,7 @@ A *lane* is one slot of a vector environment, a *step* is one agent decision sum
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -148,7 +149,7 @@ class Envs(Protocol):
     action_spec: ActionSpec
     obs: Tree  # what the next decision is about
 
-    def reset(self) -> TimeStep: ...
+    def reset(self, seeds: Sequence[int] | None = None) -> TimeStep: ...
     def send(self, decision: Decision, lanes: slice = ALL) -> None: ...
     def recv(self) -> TimeStep: ...
     def drain(self) -> list[Episode]: ...

@@ -86,7 +86,7 @@ def session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeSession:
 
 BAD = [
     (["train", "agnet.lr=1"], "did you mean agent.lr?"),
-    (["train", "agent=dqnn"], "(choices: dqn, ppo, random); did you mean dqn?"),
+    (["train", "agent=dqnn"], "(choices: dqn, neat, ppo, random); did you mean dqn?"),
     (["train", "agent.gamma=abc"], "agent.gamma must be a number, not 'abc'"),
     (["train", "agent.gamma=1.5"], "agent.gamma must be between 0.0 and 1.0, not 1.5"),
     (["train", "agent.double=5"], "agent.double must be true or false, not 5"),
@@ -96,8 +96,8 @@ BAD = [
     (["train", "agent=dqn,ppo"], "add -m"),
     (["train", "seed=choice(1,2)"], "add -m"),
     (["train", "agent.dqn=1"], "write agent=dqn"),
-    (["train", "agent=null"], "choose among dqn, ppo, random"),
-    (["train", "~agent"], "one of dqn, ppo, random"),
+    (["train", "agent=null"], "choose among dqn, neat, ppo, random"),
+    (["train", "~agent"], "one of dqn, neat, ppo, random"),
     (["train", "~agent.lrr"], "did you mean agent.lr?"),
     (["train", "+agent=ppo"], "without +"),
     (["train", "wrappers=[frame_stak]"], "did you mean frame_stack?"),
@@ -382,11 +382,12 @@ def test_runs_verbs(session: FakeSession, capsys: pytest.CaptureFixture[str]) ->
 def test_agents_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["agents"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    cells = {line.split()[0]: line.split()[1:] for line in lines[1:4]}
+    cells = {line.split()[0]: line.split()[1:] for line in lines[1:5]}
     assert lines[0].split()[1:3] == ["Discrete", "Box"]
     assert cells["random"] == ["yes"] * 6
     assert cells["ppo"] == ["yes"] * 6
     assert cells["dqn"] == ["yes"] + ["-"] * 5
+    assert cells["neat"] == ["not:image"] * 6
     assert main(["agents", "json=true"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert all(row["why_not"] for row in rows if row["agent"] == "dqn" and row["action"] == "Box")
@@ -429,6 +430,7 @@ def test_completion(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     assert completions(monkeypatch, capsys, "rlkit ") == list(VERBS)
     assert completions(monkeypatch, capsys, "rlkit train agent=") == [
         "agent=dqn",
+        "agent=neat",
         "agent=ppo",
         "agent=random",
     ]

@@ -35,6 +35,7 @@ SMALL = (
 SHRINK = {
     "ppo": "agent.horizon=16 agent.minibatch_size=8 agent.epochs=1 env.num_envs=2".split(),
     "dqn": "agent.learning_starts=20 agent.train_every=5 agent.batch_size=8 agent.buffer_size=1_000".split(),
+    "neat": "agent.population=4 agent.trials=1 env.num_envs=2 env.max_episode_steps=6".split(),
     "random": [],
 }
 
@@ -42,7 +43,7 @@ SHRINK = {
 def run_small(words: list[str], agent: str, root: Path) -> None:
     run = rlkit.train(rlkit.compose([*words, *SMALL, *SHRINK[agent], f"run.root={root}"]))
     assert run.status == "done"
-    learnt = [row for row in run.metrics() if any(name.startswith("loss/") for name in row)]
+    learnt = [row for row in run.metrics() if any(name.startswith(("loss/", "neat/")) for name in row)]
     if agent != "random":
         assert len(learnt) >= 2
         assert all(math.isfinite(value) for row in learnt for value in row.values())

@@ -33,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
         cells = [_cell([row for row in mine if row["action"] == action]) for action in actions]
         print(str(agent).ljust(10) + "".join(cell.ljust(15) for cell in cells))
     seen = list(dict.fromkeys(row["obs"] for row in rows))
-    print(f"\nyes: with every observation space ({', '.join(seen)})")
+    print(f"\nyes: with every observation space ({', '.join(seen)}); not:X: with all of them but X")
     return 0
 
 
@@ -55,6 +55,8 @@ def _cell(rows: list[dict[str, Any]]) -> str:
     served = [row["obs"] for row in rows if row["why_not"] is None]
     if len(served) == len(rows):
         return "yes"
+    if len(served) > len(rows) / 2:
+        return "not:" + ",".join(row["obs"] for row in rows if row["why_not"] is not None)
     return ",".join(served) or "-"
 
 

@@ -23,7 +23,7 @@ from rlkit.envs.replaying import replay
 from rlkit.errors import NumbersBroke
 from rlkit.seeding import episode_seed
 from rlkit.spaces import ActionSpec, ObsSpec
-from rlkit.trees import tree_equal, tree_to
+from rlkit.trees import tree_equal, tree_select, tree_to
 from rlkit.types import ALL, Decision, Episode, State, TimeStep, Tree
 
 _PRUNE = 4_096  # vector steps of action history that may be dead before they are dropped
@@ -331,8 +331,16 @@ class VectorEnvs:
             "lengths": self._lengths.tolist(),
             "first_step": self._first_step.tolist(),
             "actions": actions,
-            "obs": {name: leaf.cpu() for name, leaf in self.obs.items()},
+            "obs": self._running_obs(),
         }
+
+    def _running_obs(self) -> Tree:
+        """The observations on the host; those of parked lanes are nobody's: no replay gives them again."""
+        obs = {name: leaf.cpu() for name, leaf in self.obs.items()}
+        if self._disabled and self._any_idle:
+            parked = torch.from_numpy(self._idle.copy())
+            obs = tree_select(parked, {name: torch.zeros_like(leaf) for name, leaf in obs.items()}, obs)
+        return obs
 
     def load_state_dict(self, state: State) -> None:
         """Replay the running episodes, then compare with the saved observation and returns.

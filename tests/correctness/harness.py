@@ -14,6 +14,7 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from rlkit.agents.dqn import DQN, DQNConfig
+from rlkit.agents.neat import NEAT, NEATConfig
 from rlkit.agents.ppo import PPO, PPOConfig
 from rlkit.agents.random import RandomAgent, RandomConfig
 from rlkit.config import AccelConfig, NetConfig
@@ -22,20 +23,20 @@ from rlkit.envs.vector import VectorEnvs
 from rlkit.nets.normalizer import LeafNorm
 from rlkit.types import AgentSetup, Decision, Metrics, State
 
-Config = DQNConfig | PPOConfig | RandomConfig
+Config = DQNConfig | NEATConfig | PPOConfig | RandomConfig
 Make = Callable[[], gym.Env]
 
 GAMMA = 0.9
 NET = NetConfig(hidden=[32])
 MODES = tuple(AutoresetMode)
-AGENTS: dict[str, Any] = {"dqn": DQN, "ppo": PPO, "random": RandomAgent}
+AGENTS: dict[str, Any] = {"dqn": DQN, "neat": NEAT, "ppo": PPO, "random": RandomAgent}
 
 
 @dataclass
 class Lab:
     """An agent in its lanes, and how many decisions it has taken."""
 
-    agent: DQN | PPO | RandomAgent
+    agent: DQN | NEAT | PPO | RandomAgent
     envs: VectorEnvs
     now: int = 0
 

@@ -16,6 +16,7 @@ from correctness.harness import AGENTS, Config, Lab, advance, as_bytes, dqn, lab
 from correctness.test_probes import SPACES
 from rlkit import registry
 from rlkit.agents.dqn import DQN, DQNConfig
+from rlkit.agents.neat import NEATConfig
 from rlkit.agents.random import RandomConfig
 from rlkit.config import EnvConfig, RunConfig
 from rlkit.envs.probe import Echo, Match
@@ -24,7 +25,10 @@ from rlkit.session import make_plan
 from rlkit.spaces import ActionSpec, ObsSpec
 from rlkit.types import State
 
-CONFIGS: dict[str, Config] = {"dqn": dqn(), "dqn-3-step": dqn(3), "ppo": ppo(), "random": RandomConfig()}
+CONFIGS: dict[str, Config] = {
+    "dqn": dqn(), "dqn-3-step": dqn(3), "neat": NEATConfig(population=10, trials=2), "ppo": ppo(),
+    "random": RandomConfig(),
+}  # fmt: skip
 
 
 def _single(space: Space) -> bool:
@@ -182,7 +186,7 @@ def test_state_decides_everything_that_follows(name: str, at: int) -> None:
     place, fresh = (lab(Match, config, steps=4_000) for _ in range(2))
     advance(fresh, 40)  # a life of its own, to be forgotten
     mine, its, state, copied = _run_and_copy(place, fresh, at, at + 200)
-    assert len(mine) == 50
+    assert len(mine) == 50 if name != "neat" else len(mine) > 50  # it parks lanes
     assert torch.equal(mine, its)
     assert state == copied
 

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from rlkit import checkpoint, cli, files, filming, segments, session
-from rlkit.agents import dqn, ppo, random  # noqa: F401  (imported once for all children)
+from rlkit.agents import dqn, neat, ppo, random  # noqa: F401  (imported once for all children)
 from rlkit.checkpoint import Checkpoints
 from rlkit.cli.composing import compose
 from rlkit.config import RunConfig

@@ -29,6 +29,8 @@ DQN_WORDS = ("agent=dqn", "agent.learning_starts=200", "agent.buffer_size=600", 
              "agent.batch_size=32", "agent.target_every=150", "agent.n_step=3")  # fmt: skip
 PPO_WORDS = ("agent=ppo", "agent.horizon=64", "agent.epochs=2", "agent.normalize_obs=true",
              "agent.normalize_returns=true", "agent.target_kl=0.05")  # fmt: skip
+NEAT_WORDS = ("agent=neat", "agent.population=16", "agent.trials=2", "env.num_envs=5",
+              "agent.evolution.node_add_prob=0.3", "agent.evolution.conn_add_prob=0.5")  # fmt: skip
 FILMS = ("monitor.video=every:6", "monitor.eval_video=every:2", "monitor.codec=mpeg4",
          "monitor.max_frames=12")  # fmt: skip
 RUNS: dict[str, tuple[str, ...]] = {
@@ -40,6 +42,9 @@ RUNS: dict[str, tuple[str, ...]] = {
               "env.max_episode_steps=20", "trainer.total_steps=1400"),
     "ppo-1": (*PPO_WORDS, "env=pendulum", "env.max_episode_steps=30", "trainer.total_steps=1000"),
     "ppo-3": (*PPO_WORDS, "env.num_envs=3", "env.max_episode_steps=25", "trainer.total_steps=1400"),
+    "neat": (*NEAT_WORDS, "env.max_episode_steps=25", "trainer.total_steps=1400"),
+    "neat-recurrent": (*NEAT_WORDS, "agent.evolution.feed_forward=false", "env=pendulum", "env.num_envs=40",
+                       "env.max_episode_steps=20", "trainer.total_steps=1400"),
 }  # fmt: skip
 
 # Where each run is killed; more than one place means one kill after the other.
@@ -52,6 +57,8 @@ PLACES: dict[str, list[tuple[str, ...]]] = {
     "dqn-3": [("step", "step"), ("manifest",), ("retained",), ("flushed",)],
     "ppo-1": [("step",), ("publish",), ("evaluation", "save")],
     "ppo-3": [("step", "step"), ("evaluation",), ("saved",), ("test",)],
+    "neat": [("step", "step"), ("evaluation",), ("published",), ("early",)],
+    "neat-recurrent": [("step", "step"), ("saved",)],
 }  # fmt: skip
 CASES = [(name, places) for name, listed in PLACES.items() for places in listed]
 

@@ -1,0 +1,203 @@
+"""Reproduction: explicit fitness sharing, offspring by species, the next generation (section 3.3)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlkit.neat.crossover import crossover
+from rlkit.neat.draws import Draws
+from rlkit.neat.genes import Genomes, stacked
+from rlkit.neat.initial import first_generation
+from rlkit.neat.innovation import Innovations
+from rlkit.neat.mutation import mutate
+from rlkit.neat.settings import Settings
+from rlkit.neat.species import SpeciesSet
+
+
+@dataclass
+class Parents:
+    """Who begets whom, as rows of the old generation."""
+
+    elite: Tensor  # [E] champions that live on unchanged
+    first: Tensor  # [n] first parents
+    second: Tensor  # [n] second parents; the first again where there is one parent only
+
+
+class Evolution:
+    """A population that evolves: `genomes` are to be judged, `advance(fitness)` makes the next generation."""
+
+    def __init__(self, size: int, inputs: int, outputs: int, settings: Settings, draws: Draws) -> None:
+        self.size, self.inputs, self.outputs = size, inputs, outputs
+        self.settings, self.draws = settings, draws
+        self.generation = 0
+        self.extinctions = 0
+        self.genomes: Genomes
+        self.innovations: Innovations
+        self.genomes, self.innovations = first_generation(size, inputs, outputs, settings, draws)
+        self.ids = torch.arange(size)  # [P] every genome that ever lived has a number of its own
+        self._next_id = size
+        self.species = SpeciesSet(settings)
+        self.species.speciate(self.genomes, 0)
+        self.champions: Genomes | None = None  # [G] the best genome of each finished generation
+        self.champion_ids: list[int] = []
+        self.best: list[float] = []  # their fitness
+        self.report: dict[str, float] = {}  # what the last generation was like
+
+    def advance(self, fitness: Tensor) -> None:
+        """Replace the population by its offspring. fitness [P], higher is better, finite."""
+        fitness = fitness.double().cpu()
+        # Of equals the oldest: it has lived through other generations' episodes, too.
+        champion = int(torch.where(fitness == fitness.max(), self.ids, self._next_id).argmin())
+        self._remember(champion, fitness)
+        ended = self.species.stagnant(fitness, self.generation)
+        self.generation += 1
+        if all(ended):  # nobody goes on but the champion: a fresh start around it
+            self.extinctions += 1
+            self._restart(champion)
+            return
+        members = self.species.members.cpu()
+        alive = [number for number, gone in enumerate(ended) if not gone]
+        spawn = offspring(fitness, members, alive, self.size, self._least())
+        parents = choose_parents(fitness, members, alive, spawn, self.settings, self.draws)
+        children = self._breed(fitness, parents)
+        elite = self.genomes.take(parents.elite.to(self.genomes.device))
+        self.genomes = stacked([elite, children]).trimmed() if len(parents.elite) else children
+        self.ids = torch.cat([self.ids[parents.elite], self._new_ids(children.size)])
+        self.species.drop(ended)
+        self.species.speciate(self.genomes, self.generation)
+
+    def champion(self) -> Genomes:
+        """[1] the best genome of the newest finished generation; before that, the first of all."""
+        source = self.genomes if self.champions is None else self.champions
+        row = 0 if self.champions is None else self.champions.size - 1
+        return source.take(torch.tensor([row], device=source.device)).trimmed()
+
+    def _remember(self, champion: int, fitness: Tensor) -> None:
+        one = self.genomes.take(torch.tensor([champion], device=self.genomes.device))
+        self.champions = one if self.champions is None else stacked([self.champions, one]).trimmed()
+        self.champion_ids.append(int(self.ids[champion]))
+        self.best.append(float(fitness[champion]))
+        nodes, connections = (count.cpu().float() for count in self.genomes.counts())
+        sizes = self.species.sizes()
+        self.report = {
+            "neat/generation": float(self.generation), "neat/best": float(fitness.max()),
+            "neat/mean": float(fitness.mean()), "neat/worst": float(fitness.min()),
+            "neat/species": float(len(sizes)), "neat/species_largest": float(max(sizes)),
+            "neat/nodes": float(nodes[champion]) - self.outputs,
+            "neat/connections": float(connections[champion]),
+            "neat/nodes_mean": float(nodes.mean()) - self.outputs,
+            "neat/connections_mean": float(connections.mean()), "neat/threshold": self.species.threshold,
+            "neat/extinctions": float(self.extinctions),
+        }  # fmt: skip
+
+    def _breed(self, fitness: Tensor, parents: Parents) -> Genomes:
+        a, b = parents.first, parents.second
+        swap = (fitness[b] > fitness[a]) | ((fitness[b] == fitness[a]) & (self.draws.coin(0.5, len(a)).cpu()))
+        fitter, other = torch.where(swap, b, a), torch.where(swap, a, b)
+        device = self.genomes.device
+        children = crossover(
+            self.genomes.take(fitter.to(device)), self.genomes.take(other.to(device)),
+            self.settings.disable_prob, self.draws,
+        )  # fmt: skip
+        return mutate(children, self.settings, self.inputs, self.outputs, self.innovations, self.draws)
+
+    def _restart(self, champion: int) -> None:
+        fresh, _ = first_generation(self.size - 1, self.inputs, self.outputs, self.settings, self.draws)
+        kept = self.genomes.take(torch.tensor([champion], device=self.genomes.device))
+        self.genomes = stacked([kept, fresh]).trimmed()
+        self.ids = torch.cat([self.ids[champion : champion + 1], self._new_ids(self.size - 1)])
+        self.species.drop([True] * len(self.species.species))
+        self.species.speciate(self.genomes, self.generation)
+
+    def _new_ids(self, count: int) -> Tensor:
+        first, self._next_id = self._next_id, self._next_id + count
+        return torch.arange(first, first + count)
+
+    def _least(self) -> int:
+        return max(1, self.settings.elitism)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "generation": self.generation, "extinctions": self.extinctions, "ids": self.ids,
+            "next_id": self._next_id, "genomes": self.genomes.state_dict(),
+            "species": self.species.state_dict(), "random": self.draws.generator.get_state(),
+            "champions": None if self.champions is None else self.champions.state_dict(),
+            "champion_ids": list(self.champion_ids), "best": list(self.best),
+            "innovations": [self.innovations.next_number, self.innovations.next_node],
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.generation, self.extinctions = state["generation"], state["extinctions"]
+        self.ids, self._next_id = state["ids"], state["next_id"]
+        self.genomes = Genomes.from_state(state["genomes"], self.draws.device)
+        self.species.load_state_dict(state["species"], self.draws.device)
+        self.innovations = Innovations(*state["innovations"])
+        self.draws.generator.set_state(state["random"])
+        rows = state["champions"]
+        self.champions = None if rows is None else Genomes.from_state(rows, self.draws.device)
+        self.champion_ids, self.best = list(state["champion_ids"]), list(state["best"])
+
+
+def offspring(fitness: Tensor, members: Tensor, alive: list[int], size: int, least: int) -> list[int]:
+    """How many of the next generation each living species gives: explicit fitness sharing.
+
+    A member's fitness is divided by the size of its species, so a species' share is its mean fitness, counted
+    from the worst of the population (fitness may be negative). Every species gives at least `least` where
+    there is room; the total is exactly `size`, by largest remainders.
+    """
+    if len(alive) * least > size:
+        least = size // len(alive)
+    living = torch.isin(members, torch.tensor(alive))
+    worst = float(fitness[living].min())
+    inside = members[living]
+    number_of = int(members.max()) + 1
+    sums = torch.zeros(number_of, dtype=fitness.dtype).index_add_(0, inside, fitness[living] - worst)
+    sizes = torch.bincount(inside, minlength=number_of).clamp(min=1)
+    share = [max(0.0, x) for x in (sums / sizes)[torch.tensor(alive)].tolist()]
+    total = sum(share)
+    share = [x / total for x in share] if total > 0 else [1 / len(alive)] * len(alive)
+    free = size - least * len(alive)
+    exact = [x * free for x in share]
+    counts = [math.floor(x) for x in exact]
+    by_remainder = sorted(range(len(alive)), key=lambda i: (counts[i] - exact[i], i))
+    for place in by_remainder[: free - sum(counts)]:
+        counts[place] += 1
+    return [least + count for count in counts]
+
+
+def choose_parents(fitness: Tensor, members: Tensor, alive: list[int], spawn: list[int], settings: Settings,
+                   draws: Draws) -> Parents:  # fmt: skip
+    """Champions, and the parents of every child: drawn from the best `survival_threshold` of each species."""
+    # Everybody, best first, species by species.
+    order = torch.argsort(fitness, descending=True, stable=True)
+    order = order[torch.argsort(members[order], stable=True)]
+    sizes = torch.bincount(members, minlength=int(members.max()) + 1).tolist()
+    starts = [0]
+    for size in sizes:
+        starts.append(starts[-1] + size)
+    able = [max(1, math.ceil(settings.survival_threshold * sizes[number])) for number in alive]
+    kept = [
+        min(settings.elitism, count, sizes[number]) if sizes[number] >= settings.elitism_size else 0
+        for number, count in zip(alive, spawn, strict=True)
+    ]
+    elite = [order[starts[number] : starts[number] + n] for number, n in zip(alive, kept, strict=True)]
+    # For every child: where its species begins in `order`, and how many of it may have offspring.
+    children = torch.tensor([count - n for count, n in zip(spawn, kept, strict=True)])
+    start = torch.tensor([starts[number] for number in alive]).repeat_interleave(children)
+    breadth = torch.tensor(able).repeat_interleave(children)
+    n = len(start)
+
+    def drawn() -> Tensor:
+        return order[start + (draws.uniform(n).cpu() * breadth).long().clamp(max=breadth - 1)]
+
+    first, second = drawn(), drawn()
+    pool = torch.cat([order[starts[k] : starts[k] + m] for k, m in zip(alive, able, strict=True)])
+    stranger = pool[draws.below(len(pool), n).cpu()]
+    second = torch.where(draws.coin(settings.interspecies_prob, n).cpu(), stranger, second)
+    second = torch.where(draws.coin(settings.crossover_prob, n).cpu(), second, first)
+    return Parents(torch.cat(elite), first, second)
