@@ -126,6 +126,8 @@ def probe(config: EnvConfig, wrappers: dict[str, dict[str, Any]]) -> EnvInfo:
             f"env.id={config.id} cannot be made: {_first_line(error).rstrip('.')}{way}."
         ) from error
     try:
+        if ":" in config.id:
+            _try(env, config.id)
         obs = ObsSpec.of(env.observation_space, stack_of(wrappers))
         action = ActionSpec.of(env.action_space)
         modes = env.metadata.get("render_modes") or []
@@ -141,6 +143,23 @@ def probe(config: EnvConfig, wrappers: dict[str, dict[str, Any]]) -> EnvInfo:
         )
     finally:
         env.close()
+
+
+def _try(env: gym.Env, name: str) -> None:
+    """A reset and a step of the user's own environment: what fails at once shall not cost a run folder."""
+    where = "reset"
+    try:
+        env.reset(seed=0)
+        env.action_space.seed(0)
+        where = "step"
+        _obs, _reward, _terminated, _truncated, _info = env.step(env.action_space.sample())
+    except UserError:
+        raise
+    except Exception as error:
+        told = f"{type(error).__name__}: {_first_line(error).rstrip('.')}"
+        raise UserError(
+            f"env.id={name} fails in {where} ({told}); `rlkit envs check {name}` says what to mend."
+        ) from error
 
 
 def _way_out(name: str, error: BaseException) -> str:

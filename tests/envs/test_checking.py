@@ -13,6 +13,7 @@ import pytest
 from gymnasium import spaces
 
 import rlkit
+from rlkit import cli
 from rlkit.config import EnvConfig
 from rlkit.envs.checking import diagnose, trainable
 from rlkit.envs.factory import probe
@@ -257,3 +258,29 @@ def test_an_old_version_names_the_new_one() -> None:
 @pytest.mark.parametrize("name", ["CartPole-v1", "Taxi-v4", "Blackjack-v1", "Pendulum-v1"])
 def test_gymnasiums_own_are_fine(name: str) -> None:
     assert diagnose(name) == []
+
+
+OLD_STEP = """
+import gymnasium as gym, numpy as np
+class Env(gym.Env):
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+    def reset(self, *, seed=None, options=None):
+        RESET
+        return np.zeros(2, np.float32), {}
+    def step(self, action):
+        return np.zeros(2, np.float32), 1.0, False, {}
+"""
+
+
+@pytest.mark.parametrize(("reset", "where"), [("pass", "step"), ("raise KeyError('no rom')", "reset")])
+def test_what_fails_at_once_costs_no_run_folder(
+    reset: str, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = f"fails_in_{where}"
+    (tmp_path / f"{module}.py").write_text(OLD_STEP.replace("RESET", reset))
+    assert cli.main(["train", f"env.id={module}:Env", "trainer.total_steps=10"]) == 2
+    assert f"fails in {where} (" in (told := capsys.readouterr().err)
+    assert f"`rlkit envs check {module}:Env` says what to mend" in told
+    assert not (tmp_path / "runs").exists()
