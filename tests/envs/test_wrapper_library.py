@@ -289,7 +289,7 @@ def test_in_evaluation_is_a_word_of_training_only_wrappers_alone() -> None:
 def test_the_ale_engine_still_serves_the_standard_list() -> None:
     needs("ale_py")
     config = rlkit.compose(["env=breakout", "env.num_envs=8"])
-    assert engines.choose(config.env, config.wrappers).name == "ale"
+    assert engines.SPECIAL["ale"].why_not(config.env, config.wrappers) is None
 
 
 def test_exploration_stays_in_evaluation_only_when_asked() -> None:
