@@ -61,7 +61,7 @@ class VectorEnvs:
         self._disabled = self.autoreset is AutoresetMode.DISABLED
         self._same_step = self.autoreset is AutoresetMode.SAME_STEP
         # An engine may reset much quicker without a seed; then only seeds that a decision brings are used.
-        self._seeded: bool = self._disabled and getattr(venv, "seeds_episodes", True)
+        self._seeded: bool = getattr(venv, "seeds_episodes", True)
         self._asynchronous = hasattr(venv, "step_async")
         self._clear()
 
@@ -354,7 +354,7 @@ class VectorEnvs:
             raise ValueError(f"the checkpoint has {len(state['episode'])} lanes, these environments {n}")
         self._now, self._episode = state["now"], list(state["episode"])
         running = [seed for seed, idle in zip(state["seeds"], state["idle"], strict=True) if not idle]
-        if None in running:
+        if not self._disabled or None in running:
             self.resume_inexact = "environment (engines like this one start new episodes)"
             obs, _ = self._venv.reset(seed=[self._own_seed(lane) for lane in range(n)])
             for lane in range(n):
