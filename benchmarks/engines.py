@@ -146,9 +146,11 @@ def _draw(space: gym.Space, lanes: int, rng: np.random.Generator) -> np.ndarray:
 def _sync_vector_env(job: dict[str, Any]) -> Step:
     """Gymnasium's SyncVectorEnv with Gymnasium's own wrappers."""
 
+    name = settings(job)[0].id
+
     def make() -> gym.Env:
         if job["task"] != "Breakout":
-            return gym.make(settings(job)[0].id, disable_env_checker=True)
+            return gym.make(name, disable_env_checker=True)
         __import__("ale_py")
         env = gym.make("BreakoutNoFrameskip-v4", disable_env_checker=True)
         return FrameStackObservation(AtariPreprocessing(env, noop_max=30), 4)
