@@ -17,11 +17,15 @@ endif
 train: $(STAMP) ## set up and run the main job: DQN on CartPole-v1
 	$(PYTHON) -m rlkit train
 
+# Two processes where pytest-xdist is there; JOBS=1 for one.
+JOBS ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest $$($(PYTHON) -c 'import xdist; print("-n $(JOBS) --dist loadfile")' 2> /dev/null)
+
 test: $(STAMP) ## set up and pass the tests
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not learning"
+	$(PYTEST) -m "not learning"
 
 test-envs: $(ENVS_STAMP) ## every group of environments, none skipped; installs them all
-	OMP_NUM_THREADS=1 RLKIT_ALL_ENVS=1 $(PYTHON) -m pytest tests/envs tests/tour
+	RLKIT_ALL_ENVS=1 $(PYTEST) tests/envs tests/tour
 
 test-learning: $(STAMP) ## minutes of real learning
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m learning --timeout=3600
