@@ -21,7 +21,8 @@ from rlkit.films import as_rgb
 CHOSEN = (  # preset, steps before the picture is taken
     ("cartpole", 12), ("breakout", 60), ("copy", 3), ("go9x9", 30), ("hex9x9", 16), ("lunarlander", 45),
     ("car_racing", 60), ("halfcheetah", 40), ("taxi", 5), ("flappy_bird", 30),
-    ("minigrid_empty", 3), ("convergence_control", 8), ("pixel_pong", 60), ("minatar_breakout", 20), ("doom_health_gathering", 40),
+    ("minigrid_empty", 3), ("convergence_control", 8), ("pixel_pong", 60), ("minatar_breakout", 20),
+    ("doom_health_gathering", 40),
 )  # fmt: skip
 COLUMNS, SIDE, GAP, LABEL = 5, 170, 8, 20
 
