@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
 import rlkit
@@ -32,7 +32,11 @@ Step = Callable[[int], None]  # one vector step, with the i-th actions
 
 
 def rate(job: dict[str, Any]) -> dict[str, Any]:
-    """Steps per second of one engine at a number of lanes: `own` without our boundary, `through` with it."""
+    """Steps per second of one engine at a number of lanes, by side.
+
+    own: the engine alone. For sync and async that is Gymnasium's, of the very same wrapped environments;
+    `loop` is then what rlkit has in its place, alone, too. through: through rlkit's boundary.
+    """
     torch.set_num_threads(1)
     build = PEERS.get(job["engine"])
     sides: dict[str, Step] = {}
@@ -40,9 +44,7 @@ def rate(job: dict[str, Any]) -> dict[str, Any]:
         sides["own"] = build(job)
     else:
         config, wrappers = settings(job)
-        own = _own(job, config, wrappers)
-        if own:
-            sides["own"] = own
+        sides |= _alone(job, config, wrappers)
         sides["through"] = _through(
             make_envs(config, wrappers, seed=job["seed"], engine=job["engine"], device=job["device"])
         )
@@ -107,15 +109,19 @@ def _through(envs: Envs) -> Step:
     return step
 
 
-def _own(job: dict[str, Any], config: EnvConfig, wrappers: dict[str, Any]) -> Step | None:
-    """The engine that stands behind the boundary, stepped directly."""
+def _alone(job: dict[str, Any], config: EnvConfig, wrappers: dict[str, Any]) -> dict[str, Step]:
+    """What stands behind the boundary, stepped directly."""
     name, lanes = job["engine"], job["lanes"]
     if name in ("sync", "async"):
-        venv = make_venv(EnvMaker(config, wrappers), lanes, name)
-        return _gymnasium(venv, own_resets=True)
-    if name == "envpool":
-        return _envpool(job)
-    return _ale(job) if name == "ale" else None
+        maker = EnvMaker(config, wrappers)
+        theirs = SyncVectorEnv if name == "sync" else AsyncVectorEnv
+        bare = theirs([maker] * lanes, autoreset_mode=AutoresetMode.DISABLED)
+        return {
+            "own": _gymnasium(bare, own_resets=True),
+            "loop": _gymnasium(make_venv(maker, lanes, name), own_resets=True),
+        }
+    build = {"envpool": _envpool, "ale": _ale}.get(name)
+    return {"own": build(job)} if build else {}
 
 
 def _gymnasium(venv: Any, own_resets: bool = False) -> Step:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from rlkit import registry
 from rlkit.accel import pick_device, pick_mode, prepare
 from rlkit.checkpoint import Checkpoints
 from rlkit.config import RunConfig, load_run_config, require_trusted
-from rlkit.envs.engines import Choice, choose, film_maker
+from rlkit.envs.engines import SPECIAL, Choice, choose, film_maker
 from rlkit.envs.factory import EnvInfo, probe
 from rlkit.errors import UserError
 from rlkit.logger import check_sinks
@@ -29,6 +29,7 @@ class Plan:
     engine: Choice
     agent_class: Any
     setup: AgentSetup
+    cut: int | None = None  # steps after which the agent has episodes cut that have no limit of their own
 
     @property
     def films_training(self) -> bool:
@@ -48,7 +49,12 @@ def make_plan(config: RunConfig) -> Plan:
     device = pick_device(config.device)
     pick_mode(config.accel.mode, device)
     agent_class = registry.agents.get(config.agent.name)
+    _refuse_contradiction(agent_class, config)
     info = probe(config.env, config.wrappers)
+    cut = getattr(agent_class, "episode_cut", None) if info.time_limit is None else None
+    if cut:  # in the configuration, so that evaluations and a resumed run have it, too
+        config = replace(config, env=replace(config.env, max_episode_steps=cut))
+        info = replace(info, time_limit=cut)
     engine = choose(config.env, config.wrappers)
     reason = agent_class.serves(info.action, info.obs)
     if reason:
@@ -59,7 +65,20 @@ def make_plan(config: RunConfig) -> Plan:
         config.net, config.accel,
     )  # fmt: skip
     refuse_if_too_large(agent_class, config.agent, setup)
-    return Plan(config, info, engine, agent_class, setup)
+    return Plan(config, info, engine, agent_class, setup, cut)
+
+
+def _refuse_contradiction(agent_class: Any, config: RunConfig) -> None:
+    """Values that are right one by one and wrong together, and episodes that an engine cannot seed."""
+    find = getattr(agent_class, "contradiction", None)
+    if find and (reason := find(config.agent)):
+        raise UserError(reason)
+    engine = config.env.engine
+    if hasattr(agent_class, "first_seeds") and engine in SPECIAL and engine != "torch":
+        raise UserError(
+            f"{config.agent.name} gives every episode its seed, which env.engine={engine} cannot take; "
+            "write env.engine=sync or async."
+        )
 
 
 def _refuses(name: str, info: EnvInfo) -> str | None:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from rlkit.accel import capture, pick_mode, prepare
-from rlkit.check import flatten
 from rlkit.checkpoint import Checkpoints
 from rlkit.config import RunConfig, load_run_config, require_trusted, to_dict, to_yaml
 from rlkit.envs import scratch
@@ -33,8 +32,7 @@ from rlkit.playing import film_policy, watch_policy
 from rlkit.resume import find_resumable, merged
 from rlkit.runfolder import RunFolder
 from rlkit.runs import Run
-from rlkit.solved import WINDOW, Solved
-from rlkit.spaces import describe
+from rlkit.telling import conclude, introduce
 from rlkit.trainer import Trainer
 from rlkit.types import Agent, Score
 
@@ -64,6 +62,7 @@ def train(
         if over is not None:
             return over
     plan = make_plan(config)
+    config = plan.config
     words = list(command or ["rlkit.train", *overrides])
     if continued is None:
         run_dir = claim(config, folder)
@@ -120,15 +119,16 @@ def _run(plan: Plan, folder: RunFolder, resumed: bool) -> Run:
             if resumed:
                 _restore(plan, trainer, checkpoints, folder)
             else:
-                _introduce(plan, folder, logger)
+                introduce(plan, folder, logger)
             asked.trainer = trainer
             status = trainer.fit()
             asked.trainer = None
+            untaught: str | None = getattr(trainer.agent, "untaught", lambda: None)()
             if status == "preempted":
                 raise KeyboardInterrupt
             tested = test(plan, trainer, checkpoints)
             folder.end(status, **trainer.summary(), **tested)
-        _conclude(plan, trainer, folder, tested)
+        conclude(plan, trainer, folder, tested, untaught)
         return Run(folder.path)
     except KeyboardInterrupt:
         raise _preempted(folder, trainer, checkpoints) from None
@@ -187,7 +187,7 @@ def _restore(plan: Plan, trainer: Trainer, checkpoints: Checkpoints, folder: Run
         trainer.start_over()
         folder.write(resume_exact=True)
         trainer.logger.say(f"{folder.path} has no checkpoint yet: starting over from step 0")
-        _introduce(plan, folder, trainer.logger)
+        introduce(plan, folder, trainer.logger)
         return
     loaded = checkpoints.load("latest", stores=True)
     trainer.agent.load_state_dict(loaded.state["agent"])
@@ -209,7 +209,8 @@ def test(plan: Plan, trainer: Trainer, checkpoints: Checkpoints) -> dict[str, An
     agent = trainer.agent
     if trainer.best is not None:
         agent.load_state_dict(checkpoints.load("best").state["agent"], policy_only=True)
-    score, played = _evaluator(plan, "test", episodes)(agent.actor())
+    actor = agent.actor()
+    score, played = _evaluator(plan, "test", episodes)(actor)
     if trainer.monitor:
         film = plan.config.monitor.eval_video != "none"
         trainer.monitor.evaluation(played, 0, trainer.now, always=film, kind="test")
@@ -291,71 +292,6 @@ def _signals() -> Iterator[_Asked]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-# ---------------------------------------------------------------------- what is told
-
-
-def _introduce(plan: Plan, folder: RunFolder, logger: Logger) -> None:
-    config, info = plan.config, plan.info
-    logger.hparams(flatten(to_dict(config)), ["eval/return_mean", "episode/return"])
-    lanes = "1 lane" if config.env.num_envs == 1 else f"{config.env.num_envs} lanes"
-    logger.say(
-        f"{config.agent.name} on {config.env.id}: {describe(info.obs.space)} → {info.action.describe()}\n"
-        f"{lanes}, engine {plan.engine.name} ({plan.engine.why}), {plan.setup.device}, seed {config.seed}"
-    )
-    nbytes = getattr(plan.agent_class, "nbytes", None)
-    if nbytes:
-        logger.say(f"replay: {nbytes(config.agent, plan.setup) / 1e6:,.1f} MB when full")
-    learns_after = getattr(plan.agent_class, "learns_after", None)
-    if learns_after:
-        first, total = learns_after(config.agent, config.env.num_envs), config.trainer.total_steps
-        if first > total:
-            logger.say(
-                f"nothing will be learnt: {config.agent.name} begins after {first:,} steps of {total:,}; "
-                "raise trainer.total_steps"
-                + (" or lower agent.horizon" if hasattr(config.agent, "horizon") else "")
-            )
-    if plan.info.can_render and not plan.films_training and config.monitor.video != "none":
-        logger.say(f"films show evaluations: {plan.engine.name} cannot play its episodes again")
-    logger.say(f"run folder {folder.path}")
-
-
-def _conclude(plan: Plan, trainer: Trainer, folder: RunFolder, tested: dict[str, Any]) -> None:
-    summary = trainer.summary()
-    lines = []
-    if tested:
-        mean, episodes = tested["test_mean"], tested["test_episodes"]
-        verdict = {True: "solved", False: "not solved", None: "no threshold"}[tested["solved"]]
-        against = "" if tested["threshold"] is None else f", threshold {tested['threshold']:g}"
-        lines.append(
-            f"{verdict}: mean return {mean:.1f} over {episodes} greedy episodes on fresh seeds{against}"
-        )
-    lines.append(_solved(trainer.solved))
-    lines += [
-        f"steps    {summary['steps']:,} in {summary['seconds']:.1f} s ({summary['sps']:,.0f} steps/s)",
-        f"run      {folder.path}",
-        f"watch    tensorboard --logdir {folder.path}/tb",
-    ]
-    if trainer.monitor and trainer.monitor.films:
-        lines.append(f"film     {trainer.monitor.films[-1]}")
-    trainer.logger.end_progress()
-    trainer.logger.say("\n".join(lines))
-
-
-def _solved(solved: Solved) -> str:
-    """Gym's own notion: 100 consecutive training episodes against the reward boundary."""
-    if solved.best is None:
-        return (
-            f"training {solved.episodes} episodes, fewer than the {WINDOW} that decide whether it is solved"
-        )
-    best = f"best mean of {WINDOW} consecutive episodes {solved.best:.1f}"
-    if solved.boundary is None:
-        return f"training {best}; the environment names no boundary (env.solved_at=…)"
-    if solved.step is None:
-        return f"training not solved: {best}, boundary {solved.boundary:g}"
-    where = f"step {solved.step:,}, episode {solved.episode:,}"
-    return f"training solved at {where}; {best}, boundary {solved.boundary:g}"
 
 
 # ---------------------------------------------------------------------- afterwards

@@ -85,11 +85,12 @@ class Trainer:
             spent["learn"] += learnt - stepped
             if metrics is not None:
                 self.logger.add(metrics)
-            if step.ended_lanes and self._record(envs.drain()):
-                ended = True
             last = self.now >= total
             evaluate = bool(self._eval_due(self.now)) or (last and self.config.eval_every > 0)
             log, save = bool(self._log_due(self.now)), bool(self._save_due(self.now))
+            # Engines on a device do not tell which lanes ended (None): they are asked when something is due.
+            if step.ended_lanes or evaluate or log or save or last:
+                ended |= self._record(envs.drain())
             if evaluate or ended:
                 ended |= self._evaluate()
             if log or last or (evaluate and self.evaluator):
@@ -97,6 +98,7 @@ class Trainer:
             if save:
                 self._save()
         if self._saved_at != self.now:
+            self._record(envs.drain())
             self._save()
         if self.stop and self.now < total and not ended:
             return "preempted"
@@ -155,7 +157,6 @@ class Trainer:
         return goal is not None and self.best is not None and self.best >= goal
 
     def _log(self) -> None:
-        self._record(self.envs.drain())  # engines on a device do not tell when episodes end
         clock = time.perf_counter()
         seconds, steps = max(clock - self._lap, 1e-9), self.now - self._lap_step
         row = {"time/sps": steps / seconds}
@@ -195,7 +196,6 @@ class Trainer:
     def _save(self) -> None:
         if self.checkpoints is None:
             return
-        self._record(self.envs.drain())
         state = self.state_dict()
         self._healthy(state["agent"])
         stores: dict[str, RowStore] = getattr(self.agent, "stores", dict)()

@@ -62,9 +62,10 @@ ARROWS = {
     # the run, and the front door
     "trainer": f"{BASE} checkpoint evaluator filming logger runfolder schedules solved",
     "plan": f"{BASE} accel check checkpoint envs logger memory nets registry",
+    "telling": f"{BASE} check logger plan runfolder solved trainer",
     "session": (
-        f"{BASE} accel check checkpoint envs evaluator files filming logger memory nets plan playing "
-        "registry resume runfolder runs solved trainer"
+        f"{BASE} accel checkpoint envs evaluator files filming logger memory nets plan playing "
+        "registry resume runfolder runs telling trainer"
     ),
     "launchers": f"{BASE} check registry runs session",
     "cli": f"{BASE} check envs files launchers registry report runs session",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from rlkit import cli
+from rlkit.envs.batched.lanes import BatchedEnvs
 from rlkit.solved import Solved
 
 if TYPE_CHECKING:
@@ -88,6 +90,22 @@ def test_training_stops_when_solved_and_says_so(
     assert whole.status == "done"
     assert whole.info["solved_step"] == run.info["solved_step"]
     assert whole.info["steps"] == 20_000
+
+
+def test_an_engine_that_does_not_tell_what_ended(
+    short_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a device the host's facts are None: training stops all the same, when the episodes are asked for."""
+    original = BatchedEnvs.recv
+    monkeypatch.setattr(
+        BatchedEnvs, "recv", lambda envs: replace(original(envs), ended_lanes=None, begun_lanes=None)
+    )
+    run = short_run(
+        "agent=random", "env=cartpole", "env.engine=torch", "env.solved_at=15", "trainer.log_every=1000",
+        "trainer.total_steps=20000", "trainer.stop_when_solved=true",
+    )  # fmt: skip
+    assert run.status == "stopped"
+    assert run.info["solved_step"] <= run.info["steps"] < run.info["solved_step"] + 1000 < 10_000
 
 
 def test_a_run_that_would_learn_nothing_says_so(

@@ -22,7 +22,7 @@ from rlkit.nets.heads import QHead
 from rlkit.nets.host import MAX_ROWS, host_forward
 from rlkit.schedules import Every, schedule
 from rlkit.seeding import derive, generator
-from rlkit.spaces import ActionSpec, ObsSpec
+from rlkit.spaces import MASK_NAME, ActionSpec, ObsSpec
 from rlkit.types import ALL, AgentSetup, Decision, Metrics, RowStore, State, TimeStep, Tree
 
 
@@ -69,7 +69,7 @@ class QNetwork(nn.Module):
 
 def allowed(q: Tensor, obs: Tree) -> Tensor:
     """q [B, n] with invalid actions (0 in the observation's action_mask) never the best."""
-    mask = obs.get("action_mask")
+    mask = obs.get(MASK_NAME)
     return q if mask is None else torch.where(mask != 0, q, torch.finfo(q.dtype).min)
 
 
@@ -140,9 +140,9 @@ class DQN:
 
     def _random(self, uniform: np.ndarray, obs: Tree) -> Tensor:
         """Uniform numbers [N] → actions [N, 1], uniform over those that the mask allows."""
-        if "action_mask" not in obs:
+        if MASK_NAME not in obs:
             return self._to((uniform.astype(np.float64) * self.setup.action.n).astype(np.int64))[:, None]
-        mask = obs["action_mask"] != 0  # [N, n]
+        mask = obs[MASK_NAME] != 0  # [N, n]
         rank = self._to(uniform) * mask.sum(1)
         return (mask.cumsum(1) > rank[:, None]).int().argmax(1)[:, None]
 

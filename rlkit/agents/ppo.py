@@ -24,7 +24,7 @@ from rlkit.nets.normalizer import ReturnNorm, RunningNorm
 from rlkit.returns import explained_variance, gae
 from rlkit.schedules import schedule
 from rlkit.seeding import derive, generator
-from rlkit.spaces import ActionSpec, ObsSpec
+from rlkit.spaces import MASK_NAME, ActionSpec, ObsSpec
 from rlkit.trees import tree_index
 from rlkit.types import ALL, AgentSetup, Decision, Metrics, State, TimeStep, Tree
 
@@ -137,7 +137,7 @@ class PPO:
             params = self.network.policy.join(torch.from_numpy(self._host_policy(obs["obs"].numpy())))
         else:
             params = self.network.params(obs)
-        return Decision(self.distribution.sample(params, noise, mask=obs.get("action_mask")))
+        return Decision(self.distribution.sample(params, noise, mask=obs.get(MASK_NAME)))
 
     def observe(self, obs: Tree, decision: Decision, step: TimeStep) -> None:
         # The chosen action, not the executed one: the policy gave its probability to the former.
@@ -210,7 +210,7 @@ class PPO:
     def _evaluate_eager(self, obs: Tree, action: Tensor) -> tuple[Tensor, Tensor]:
         """obs [B, ...], action [B, A] → log-probability [B], value [B]."""
         params, value = self.network(obs)
-        return self.distribution.log_prob(params, action, mask=obs.get("action_mask")), value
+        return self.distribution.log_prob(params, action, mask=obs.get(MASK_NAME)), value
 
     def _loss(
         self,
@@ -225,7 +225,7 @@ class PPO:
         coefficients: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """All [B]; the clipped surrogate (eq. 7), the value loss and the entropy bonus (eq. 9)."""
-        config, mask = self.config, obs.get("action_mask")
+        config, mask = self.config, obs.get(MASK_NAME)
         clip, entropy_coef = coefficients[0], coefficients[1]
         share = weight / weight.sum().clamp(min=1.0)  # [B] sums to 1
         params, value = call(self.network, given, obs)
@@ -295,4 +295,4 @@ class ModeActor:
 
     @torch.no_grad()
     def __call__(self, obs: Tree, first: Tensor) -> Tensor:
-        return self._distribution.mode(self._network.params(obs), mask=obs.get("action_mask"))
+        return self._distribution.mode(self._network.params(obs), mask=obs.get(MASK_NAME))

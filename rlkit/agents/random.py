@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rlkit.config import key
 from rlkit.seeding import generator
-from rlkit.spaces import ActionSpec, ObsSpec
+from rlkit.spaces import MASK_NAME, ActionSpec, ObsSpec
 from rlkit.types import ALL, AgentSetup, Decision, Metrics, State, TimeStep, Tree
 
 
@@ -20,7 +20,7 @@ class RandomConfig:
 
 def uniform(spec: ActionSpec, obs: Tree, random: torch.Generator) -> Tensor:
     """Random actions [N, A], uniform over the space, or over what the observation's action_mask allows."""
-    mask = obs.get("action_mask")
+    mask = obs.get(MASK_NAME)
     if mask is None or not spec.is_single_discrete:
         return spec.sample(next(iter(obs.values())).shape[0], random)
     legal = (mask != 0).to(random.device)  # [N, n]

@@ -104,8 +104,9 @@ def make(
     stream: str,
     device: torch.device | str,
     with_actions: tuple[int, ...],
+    capture: Callable[..., Any] | None = None,
 ) -> Envs:
-    """Lanes in ale-py's threads (one for each core at most)."""
+    """Lanes in ale-py's threads (one for each core at most); there is no tensor step to capture."""
     venv = AleLanes(config, wrappers, num_envs)
     spec = ObsSpec.of(venv.single_observation_space, stack=stack_of(wrappers))
     return VectorEnvs(venv, seed=seed, stream=stream, device=device, with_actions=with_actions, obs_spec=spec)
@@ -127,6 +128,7 @@ class AleLanes(VectorEnv):
 
     # A seeded reset takes 0.13 s, and all lanes wait for it. A run is still decided by its seed.
     seeds_episodes = False
+    fresh_arrays = True
 
     def __init__(self, config: EnvConfig, wrappers: Wrappers, num_envs: int) -> None:
         catalog.prepare(config.id)

@@ -23,11 +23,10 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from rlkit.config import EnvConfig
-from rlkit.envs import ale, batched, pool
+from rlkit.envs import ale, batched, pool, workers
 from rlkit.envs.factory import EnvMaker
 from rlkit.envs.lanes import Lanes
 from rlkit.envs.vector import VectorEnvs
-from rlkit.envs.workers import Workers
 from rlkit.envs.wrappers.frames import stack_of
 from rlkit.errors import UserError
 from rlkit.spaces import ObsSpec
@@ -52,8 +51,8 @@ class Choice:
 def choose(config: EnvConfig, wrappers: Wrappers) -> Choice:
     """What `env.engine` means for this environment; UserError where it cannot be had."""
     name = config.engine
-    if name in SPECIAL:
-        reason = SPECIAL[name].why_not(config, wrappers)
+    if name == "async" or name in SPECIAL:
+        reason = SPECIAL.get(name, workers).why_not(config, wrappers)
         if reason:
             raise UserError(f"env.engine={name} cannot serve {config.id}: {reason}; env.engine=auto can.")
     if name != "auto":
@@ -76,7 +75,7 @@ def cores() -> int:
 def make_venv(maker: EnvMaker, num_envs: int, engine: str) -> VectorEnv:
     """A Gymnasium vector environment in DISABLED autoreset mode; observations are copied at our boundary."""
     if engine == "async":
-        return Workers(maker, num_envs)
+        return workers.Workers(maker, num_envs)
     return Lanes([maker] * num_envs)
 
 
@@ -100,15 +99,11 @@ def make_envs(
     """
     lanes = num_envs or config.num_envs
     name = engine or choose(config, wrappers).name
-    if name == "torch":
-        return batched.make(
+    if name in SPECIAL:
+        made: Envs = SPECIAL[name].make(
             config, wrappers, lanes, seed=seed, stream=stream, device=device, with_actions=with_actions,
             capture=capture,
         )  # fmt: skip
-    if name in SPECIAL:
-        made: Envs = SPECIAL[name].make(
-            config, wrappers, lanes, seed=seed, stream=stream, device=device, with_actions=with_actions
-        )
         return made
     venv = make_venv(EnvMaker(config, wrappers, training=training), lanes, name)
     obs = ObsSpec.of(venv.single_observation_space, stack_of(wrappers))

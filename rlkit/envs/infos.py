@@ -12,6 +12,8 @@ from rlkit.spaces import ActionSpec
 
 Info = dict[str, Any]
 
+READ = ("action_executed", "life_lost", "raw_return", "replay_seed")  # what the boundary looks at
+
 
 def raw_return(told: list[Info], lane: int) -> float | None:
     """The environment's own return so far in this lane, where a wrapper keeps it (`RawReturn`)."""

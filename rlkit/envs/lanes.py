@@ -1,7 +1,8 @@
 """The in-process engine: environments stepped one after the other, with as little around them as possible.
 
 It is what Gymnasium's SyncVectorEnv does in DISABLED mode, without what we never use of it: for light
-environments the batching around a step costs more than the step. A test holds the two equal.
+environments the batching around a step costs more than the step. A test holds the two equal; of the infos
+only those are batched that the boundary reads.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+
+from rlkit.envs.infos import READ
 
 
 class Lanes(VectorEnv):
@@ -52,8 +55,7 @@ class Lanes(VectorEnv):
             if mask is None or mask[lane]:
                 obs, info = env.reset(seed=seeds[lane])
                 self._keep(lane, obs)
-                if info:
-                    infos = self._add_info(infos, info, lane)
+                infos = self._told(infos, info, lane)
         return self._batched(), infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -65,12 +67,17 @@ class Lanes(VectorEnv):
             obs, rewards[lane], terminated[lane], truncated[lane], info = self.envs[lane].step(action)
             self._keep(lane, obs)
             if info:
-                infos = self._add_info(infos, info, lane)
+                infos = self._told(infos, info, lane)
         return self._batched(), rewards, terminated, truncated, infos
 
     def close_extras(self, **kwargs: Any) -> None:
         for env in self.envs:
             env.close()
+
+    def _told(self, infos: dict[str, Any], info: dict[str, Any], lane: int) -> dict[str, Any]:
+        """The batch of infos, with what the boundary reads of this lane's."""
+        read = {name: info[name] for name in READ if name in info}
+        return self._add_info(infos, read, lane) if read else infos
 
     def _keep(self, lane: int, obs: Any) -> None:
         if self._flat:

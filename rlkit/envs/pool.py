@@ -57,8 +57,9 @@ def make(
     stream: str,
     device: torch.device | str,
     with_actions: tuple[int, ...],
+    capture: Callable[..., Any] | None = None,
 ) -> Envs:
-    """Lanes in EnvPool's threads (as many as it thinks right)."""
+    """Lanes in EnvPool's threads (as many as it thinks right); there is no tensor step to capture."""
     options: dict[str, Any] = {"seed": derive(seed, f"envpool/{stream}") % 2**31}
     if config.max_episode_steps is not None:
         options["max_episode_steps"] = config.max_episode_steps

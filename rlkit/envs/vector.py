@@ -62,6 +62,7 @@ class VectorEnvs:
         self._same_step = self.autoreset is AutoresetMode.SAME_STEP
         # An engine may reset much quicker without a seed; then only seeds that a decision brings are used.
         self._seeded: bool = getattr(venv, "seeds_episodes", True)
+        self._ours: bool = getattr(venv, "fresh_arrays", False)  # nobody writes into what it has returned
         self._asynchronous = hasattr(venv, "step_async")
         self._clear()
 
@@ -282,7 +283,7 @@ class VectorEnvs:
     # ------------------------------------------------------------------ guards and conversion
 
     def _tensors(self, raw_obs: Any) -> Tree:
-        obs = self.obs_spec.to_tensors(raw_obs)
+        obs = self.obs_spec.to_tensors(raw_obs, ours=self._ours)
         if isinstance(raw_obs, np.ndarray) and raw_obs.dtype == np.float32:  # the common case, made cheap
             self._check_obs("obs", raw_obs)
         else:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from rlkit.config import NetConfig
 from rlkit.errors import UserError
 from rlkit.nets.blocks import layer_init
-from rlkit.nets.normalizer import MASK_NAME, RunningNorm
-from rlkit.spaces import ObsLeaf, ObsSpec
+from rlkit.nets.normalizer import RunningNorm
+from rlkit.spaces import MASK_NAME, ObsLeaf, ObsSpec
 
 NATURE_SIDE = 36  # smallest side that the three convolutions of Mnih et al. leave a pixel of
 SMALL_SIDE = 5  # smallest side worth a convolution

@@ -9,11 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rlkit.spaces import ObsSpec
+from rlkit.spaces import MASK_NAME, ObsSpec
 
 EPSILON = 1e-8  # added to the variance
 LIMIT = 10.0  # normalised values are clipped to ±LIMIT
-MASK_NAME = "action_mask"  # the observation leaf that says which choices are valid: never a feature
 
 
 class LeafNorm(nn.Module):

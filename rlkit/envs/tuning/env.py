@@ -111,6 +111,20 @@ class Tuning(gym.Env[Floats, Floats]):
 
     # ------------------------------------------------------------------ the verbs
 
+    def _epoch(self, chosen: dict[str, float], **special: float) -> Measured:
+        """One epoch with the optimiser's four numbers, and what only one of the tasks has."""
+        return training.epoch(
+            self.network,
+            self._velocity,
+            self.task,
+            learning_rate=chosen["learning_rate"],
+            momentum=chosen["momentum"],
+            weight_decay=chosen["weight_decay"],
+            batch_size=int(chosen["batch_size"]),
+            random=self._random,
+            **special,
+        )
+
     def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Floats, Info]:
         """A new task and an untrained network. `info` says what the task is, which the agent is not told."""
         super().reset(seed=seed)
@@ -200,18 +214,7 @@ class ConvergenceControl(Tuning):
         return training.first_look(self.network, self.task)
 
     def train(self, action: Floats, chosen: dict[str, float]) -> tuple[Measured, Floats, dict[str, float]]:
-        now = training.epoch(
-            self.network,
-            self._velocity,
-            self.task,
-            learning_rate=chosen["learning_rate"],
-            momentum=chosen["momentum"],
-            weight_decay=chosen["weight_decay"],
-            batch_size=int(chosen["batch_size"]),
-            clip=chosen["clip"],
-            random=self._random,
-        )
-        return now, action, chosen
+        return self._epoch(chosen, clip=chosen["clip"]), action, chosen
 
     def describe(self) -> str:
         assert isinstance(self.network, Perceptron)
@@ -253,15 +256,4 @@ class CNNClassifierTraining(Tuning):
         first, architecture = self._built
         action, chosen = action.copy(), {**chosen, **architecture}
         action[-self._ARCHITECTURE :] = first
-        now = training.epoch(
-            self.network,
-            self._velocity,
-            self.task,
-            learning_rate=chosen["learning_rate"],
-            momentum=chosen["momentum"],
-            weight_decay=chosen["weight_decay"],
-            batch_size=int(chosen["batch_size"]),
-            dropout=chosen["dropout"],
-            random=self._random,
-        )
-        return now, action, chosen
+        return self._epoch(chosen, dropout=chosen["dropout"]), action, chosen

@@ -1,14 +1,8 @@
-"""Gymnasium spaces ⇄ flat tensors. Shapes: N lanes, A action width.
-
-An observation of any space becomes a dict of leaves (`ObsSpec`), an action of any space one tensor
-[N, A] (`ActionSpec`). Only the environment's door knows the nested form. A leaf of a nested space is
-named by its path, "camera" or "pos/0", in Gymnasium's own order; a lone space is one leaf.
-"""
+"""Actions of any space ⇄ one tensor [N, A], unflattened only at the environment's door."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -19,146 +13,9 @@ from gymnasium import spaces
 from torch import Tensor
 
 from rlkit.errors import UserError
-from rlkit.trees import tree_to
+from rlkit.spaces.nesting import KeyPath, describe, follow, named_leaves, nest
 
-KeyPath = tuple[str | int, ...]
-Device = torch.device | str | None
-
-# torch can hardly compute with unsigned integers: they are widened
-_WIDER = {"uint16": torch.int32, "uint32": torch.int64, "uint64": torch.int64}
 _EXACT = 2.0**53  # integers up to here survive a float64
-
-
-def _walk(space: spaces.Space, path: KeyPath = ()) -> Iterator[tuple[KeyPath, spaces.Space]]:
-    """The leaves of a nested space with their paths, in the order in which Gymnasium flattens them."""
-    if isinstance(space, spaces.Dict):
-        for name, inner in space.items():
-            yield from _walk(inner, (*path, name))
-    elif isinstance(space, spaces.Tuple):
-        for number, inner in enumerate(space.spaces):
-            yield from _walk(inner, (*path, number))
-    else:
-        yield path, space
-
-
-def _named_leaves(space: spaces.Space, what: str, lone: str) -> list[tuple[str, KeyPath, spaces.Space]]:
-    """(name, path, space) of every leaf, or a UserError that says which spaces are supported."""
-    known = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-    leaves = [("/".join(map(str, path)) or lone, path, leaf) for path, leaf in _walk(space)]
-    for name, _, leaf in leaves:
-        if not isinstance(leaf, known):
-            raise UserError(
-                f"{what} space {type(leaf).__name__} (leaf {name!r}) is not supported: use Box, Discrete, "
-                "MultiDiscrete, MultiBinary, or Tuple and Dict of these (a wrapper can convert it)."
-            )
-    if not leaves:
-        raise UserError(f"{what} space {space} is empty: give it at least one Box or Discrete.")
-    if len({name for name, _, _ in leaves}) < len(leaves):
-        raise UserError(f"Two leaves of the {what.lower()} space share a name: rename keys that contain '/'.")
-    return leaves
-
-
-def _follow(value: Any, path: KeyPath) -> Any:
-    for step in path:
-        value = value[step]
-    return value
-
-
-def _nest(space: spaces.Space, values: Iterator[Any]) -> Any:
-    """The inverse of `_walk`: leaf values, in order, in the nested form of `space`."""
-    if isinstance(space, spaces.Dict):
-        return {name: _nest(inner, values) for name, inner in space.items()}
-    if isinstance(space, spaces.Tuple):
-        return tuple([_nest(inner, values) for inner in space.spaces])
-    return next(values)
-
-
-@dataclass(frozen=True)
-class ObsLeaf:
-    """One tensor of an observation. `shape` is without the batch axis, the stack axis (first) included."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    space: spaces.Space
-    stack: int = 1  # frames along the first axis, oldest first, when frame stacking is outermost
-    path: KeyPath = ()  # keys from the whole observation to this leaf
-    start: Tensor | None = field(default=None, compare=False)  # of a (Multi)Discrete not counting from 0
-
-    @property
-    def numel(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        return self.numel * self.dtype.itemsize
-
-    def to_tensor(self, batch: Any) -> Tensor:
-        """A batch of this leaf, [N, *shape] in NumPy → a fresh tensor in torch's own, aligned memory."""
-        array = np.asarray(batch)
-        tensor = torch.empty(array.shape, dtype=self.dtype)
-        np.copyto(tensor.numpy(), array, casting="unsafe")  # quicker than torch's own conversion
-        return tensor if self.start is None else tensor.sub_(self.start)
-
-
-@dataclass(frozen=True)
-class ObsSpec:
-    """The observation space as leaves: what networks, replay and the boundary derive their shapes from."""
-
-    space: spaces.Space
-    leaves: tuple[ObsLeaf, ...]
-
-    @staticmethod
-    def of(space: spaces.Space, stack: int = 1) -> ObsSpec:
-        """`stack` is the number of frames when a frame stack is the outermost wrapper, else 1."""
-        named = _named_leaves(space, "Observation", "obs")
-        return ObsSpec(space, tuple(_obs_leaf(name, path, leaf, stack) for name, path, leaf in named))
-
-    def to_tensors(self, batch: Any, device: Device = None) -> dict[str, Tensor]:
-        """Gymnasium's batched observation (array, dict or tuple of them) → fresh tensors [N, ...].
-
-        Nothing aliases the NumPy memory, which engines overwrite at their next step.
-        """
-        if len(self.leaves) == 1 and not self.leaves[0].path:
-            tree = {self.leaves[0].name: self.leaves[0].to_tensor(batch)}
-        else:
-            tree = {leaf.name: leaf.to_tensor(_follow(batch, leaf.path)) for leaf in self.leaves}
-        return tree if device is None else tree_to(tree, device)
-
-    def zeros(self, n: int, device: Device = None) -> dict[str, Tensor]:
-        """An empty batch of n rows, the form of every observation."""
-        return {
-            leaf.name: torch.zeros(n, *leaf.shape, dtype=leaf.dtype, device=device) for leaf in self.leaves
-        }
-
-    @property
-    def numel(self) -> int:
-        """Numbers in one row."""
-        return sum(leaf.numel for leaf in self.leaves)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of one row, all stacked frames included."""
-        return sum(leaf.nbytes for leaf in self.leaves)
-
-
-def _obs_leaf(name: str, path: KeyPath, space: spaces.Space, stack: int) -> ObsLeaf:
-    shape = tuple(int(side) for side in space.shape)
-    if stack > 1 and shape[:1] != (stack,):
-        raise UserError(
-            f"Observation leaf {name!r} has shape {shape}: a stack of {stack} frames comes first."
-        )
-    start: Tensor | None = None
-    if isinstance(space, spaces.Box):
-        kind = space.dtype.name
-        dtype = torch.float32 if space.dtype.kind == "f" else _WIDER.get(kind) or getattr(torch, kind)
-    elif isinstance(space, spaces.MultiBinary):
-        dtype = torch.uint8
-    else:
-        dtype = torch.int64
-        if np.any(space.start):
-            start = torch.as_tensor(np.asarray(space.start, dtype=np.int64))
-    return ObsLeaf(name, shape, dtype, space, stack, path, start)
 
 
 @dataclass(frozen=True)
@@ -262,7 +119,7 @@ class ActionSpec:
     def of(space: spaces.Space) -> ActionSpec:
         leaves: list[ActionLeaf] = []
         offset = 0
-        for name, path, leaf in _named_leaves(space, "Action", "action"):
+        for name, path, leaf in named_leaves(space, "Action", "action"):
             leaves.append(_action_leaf(name, path, leaf, offset))
             offset += leaves[-1].width
         if offset == 0:
@@ -328,17 +185,17 @@ class ActionSpec:
         rows = action.detach().cpu().numpy() if isinstance(action, Tensor) else action
         if not self.leaves[0].path:
             return self.leaves[0].open(rows)
-        return _nest(self.space, (leaf.open(rows[:, leaf.columns]) for leaf in self.leaves))
+        return nest(self.space, (leaf.open(rows[:, leaf.columns]) for leaf in self.leaves))
 
     def to_env_single(self, row: Tensor | np.ndarray) -> Any:
         """One row [A] → one action of a single environment; `space.contains` holds."""
         rows = row.detach().cpu().numpy()[None] if isinstance(row, Tensor) else row[None]
         values = ((leaf.kind, leaf.open(rows[:, leaf.columns])[0]) for leaf in self.leaves)
-        return _nest(self.space, (np.asarray(v) if kind == "box" else v for kind, v in values))
+        return nest(self.space, (np.asarray(v) if kind == "box" else v for kind, v in values))
 
     def from_env(self, action: Any) -> Tensor:
         """The inverse of `to_env` and `to_env_single`: a batched or a single action → [N, A]."""
-        rows = [leaf.close(_follow(action, leaf.path)) for leaf in self.leaves]
+        rows = [leaf.close(follow(action, leaf.path)) for leaf in self.leaves]
         return torch.tensor(np.concatenate(rows, axis=1), dtype=self.dtype)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
@@ -383,16 +240,3 @@ def _integer_range(dtype: np.dtype) -> tuple[float, float]:
         return 0.0, 1.0
     info = np.iinfo(dtype)
     return max(float(info.min), -_EXACT), min(float(info.max), _EXACT)
-
-
-def describe(space: spaces.Space) -> str:
-    """A space in one short line, without its bounds."""
-    if isinstance(space, spaces.Dict):
-        return "Dict(" + ", ".join(f"{name}: {describe(inner)}" for name, inner in space.items()) + ")"
-    if isinstance(space, spaces.Tuple):
-        return "Tuple(" + ", ".join(describe(inner) for inner in space.spaces) + ")"
-    if isinstance(space, spaces.Discrete):
-        return f"Discrete({space.n})"
-    if isinstance(space, spaces.MultiDiscrete):
-        return f"MultiDiscrete({'×'.join(map(str, space.nvec.reshape(-1)))})"
-    return f"{type(space).__name__}({'×'.join(map(str, space.shape))})"
