@@ -1,168 +1,222 @@
-"""NEAT on CartPole-v1 beside neat-python: seconds and genome steps of its first generations, on one thread.
+"""NEAT on CartPole-v1 beside neat-python: a whole generation, and the evolution step alone.
 
-python -m benchmarks.neat [sizes=150,500] [generations=8] [seed=0]
+python -m benchmarks.neat [sizes=150,500,2000] [evolution=500,2000,10000] [repeats=3] [workers=2] [threads=1]
+                          [seed=0] [device=cpu] [out=…]
 
-Both begin with every input joined to every output and change as much (probabilities and powers are equal);
-neat-python evaluates in one process. Survival differs from run to run, so genome steps a second compare
-evaluation, and the evolution step (speciate, reproduce, pack networks) is told apart.
+`sizes=` or `evolution=` with nothing behind it leaves that part out. device=cuda plays 10,000 genomes with
+environments on the device beside a ParallelEvaluator on all cores.
 """
 
 from __future__ import annotations
 
-import random
+import gc
+import os
 import sys
-import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import gymnasium as gym
+import numpy as np
 import torch
 
 from benchmarks import report
-from rlkit.agents.neat import NEAT, NEATConfig
-from rlkit.config import AccelConfig, EnvConfig, NetConfig
-from rlkit.envs.engines import make_envs
-from rlkit.types import AgentSetup
-
-NUMBER = (
-    "_init_mean = 0.0\n{0}_init_stdev = 1.0\n{0}_init_type = gaussian\n{0}_max_value = 30\n"
-    "{0}_min_value = -30\n{0}_mutate_power = 0.5\n"
+from benchmarks.neat_sides import (
+    Measured,
+    Ours,
+    Theirs,
+    copied,
+    drifted,
+    evolve_ours,
+    newborn,
+    survivors,
 )
-INI = """[NEAT]
-fitness_criterion = max
-fitness_threshold = 1e9
-pop_size = {size}
-reset_on_extinction = False
-no_fitness_termination = True
-[DefaultGenome]
-activation_default = tanh
-activation_mutate_rate = 0.0
-activation_options = tanh
-aggregation_default = sum
-aggregation_mutate_rate = 0.0
-aggregation_options = sum
-bias{bias}bias_mutate_rate = 0.72
-bias_replace_rate = 0.08
-compatibility_disjoint_coefficient = 1.0
-compatibility_weight_coefficient = 0.4
-conn_add_prob = 0.05
-conn_delete_prob = 0.0
-enabled_default = True
-enabled_mutate_rate = 0.01
-feed_forward = True
-initial_connection = full_direct
-node_add_prob = 0.03
-node_delete_prob = 0.0
-num_hidden = 0
-num_inputs = 4
-num_outputs = 2
-response{response}response_mutate_rate = 0.0
-response_replace_rate = 0.0
-single_structural_mutation = False
-structural_mutation_surer = default
-weight{weight}weight_mutate_rate = 0.72
-weight_replace_rate = 0.08
-[DefaultSpeciesSet]
-compatibility_threshold = 3.0
-[DefaultStagnation]
-species_fitness_func = max
-max_stagnation = 15
-species_elitism = 2
-[DefaultReproduction]
-elitism = 1
-survival_threshold = 0.2
-min_species_size = 2
-"""
+from rlkit.neat.reproduction import Evolution
+
+DRIFT = 20  # generations of random fitness before the evolution step is measured
+ON_DEVICE = "10000"  # genomes
+Run = dict[str, Any]
 
 
 @dataclass
 class NeatArgs:
-    sizes: str = "150,500"
-    generations: int = 8
+    sizes: str = "150,500,2000"
+    evolution: str = "500,2000,10000"
+    repeats: int = 3
+    workers: int = 2  # of neat-python's ParallelEvaluator
+    threads: int = 1  # of rlkit; more do not pay below some ten thousand genomes
     seed: int = 0
-
-
-def ours(size: int, generations: int, seed: int) -> dict[str, float]:
-    """Seconds and steps of rlkit's agent, one genome per lane of the batched engine."""
-    envs = make_envs(EnvConfig(id="CartPole-v1"), {}, seed=seed, num_envs=size, engine="torch")
-    setup = AgentSetup(
-        envs.obs_spec, envs.action_spec, size, 10**9, torch.device("cpu"), seed, NetConfig(), AccelConfig()
-    )
-    began = time.perf_counter()
-    agent, evolving, steps, finished = NEAT(NEATConfig(population=size), setup), 0.0, 0, 0
-    obs = envs.reset(agent.first_seeds()).obs
-    while finished < generations:
-        decision = agent.act(obs, steps)
-        envs.send(decision)
-        step = envs.recv()
-        agent.observe(obs, decision, step)
-        obs, steps = step.obs, steps + step.count
-        before = time.perf_counter()
-        if agent.learn(steps) is not None:
-            finished += 1
-            evolving += time.perf_counter() - before
-    return {"seconds": time.perf_counter() - began, "evolving": evolving, "steps": steps,
-            "best": agent.evolution.best[-1]}  # fmt: skip
-
-
-def theirs(size: int, generations: int, seed: int) -> dict[str, float]:
-    """Seconds and steps of neat-python in one process, with one Gymnasium environment."""
-    import neat as library
-
-    def number(name: str) -> str:
-        return NUMBER.format(name)
-
-    text = INI.format(size=size, bias=number("bias"), weight=number("weight"), response=number("response"))
-    text = text.replace("response_init_mean = 0.0", "response_init_mean = 1.0")
-    text = text.replace("response_init_stdev = 1.0", "response_init_stdev = 0.0")
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "config"
-        path.write_text(text)
-        config = library.Config(
-            library.DefaultGenome, library.DefaultReproduction, library.DefaultSpeciesSet,
-            library.DefaultStagnation, str(path),
-        )  # fmt: skip
-    env = gym.make("CartPole-v1")
-    random.seed(seed)  # neat-python draws from the global generator
-    steps, evaluating = 0, 0.0
-
-    def judge(genomes: Any, config: Any) -> None:
-        nonlocal steps, evaluating
-        before = time.perf_counter()
-        for _, genome in genomes:
-            network = library.nn.FeedForwardNetwork.create(genome, config)
-            obs, _ = env.reset(seed=seed)
-            genome.fitness, over = 0.0, False
-            while not over:
-                answer = network.activate(obs)
-                obs, reward, terminated, truncated, _ = env.step(int(answer[1] > answer[0]))
-                genome.fitness += float(reward)
-                over, steps = terminated or truncated, steps + 1
-        evaluating += time.perf_counter() - before
-
-    population = library.Population(config)
-    began = time.perf_counter()
-    best = population.run(judge, generations)
-    seconds = time.perf_counter() - began
-    return {"seconds": seconds, "evolving": seconds - evaluating, "steps": steps, "best": best.fitness}
+    device: str = "cpu"
+    out: str = ""
 
 
 def main(words: list[str]) -> None:
-    args = report.arguments(NeatArgs, words)
+    parts = [word.removesuffix("=") for word in words if word in ("sizes=", "evolution=")]
+    args = report.arguments(NeatArgs, [word for word in words if word[:-1] not in parts])
+    for part in parts:
+        setattr(args, part, "")
+    device = report.pick_device(args.device)
+    if device.startswith("cuda"):
+        if not torch.cuda.is_available():
+            report.say("device=cuda: there is no CUDA device here, so nothing was measured")
+            return
+        args.sizes, args.evolution = args.sizes if "sizes" in " ".join(words) else ON_DEVICE, ""
+        args.workers = os.cpu_count() or 1
     torch.set_num_threads(1)
-    print("genomes  side         s/generation  evolution ms  genome steps/s")
-    for size in map(int, args.sizes.split(",")):
-        sides = {"rlkit": ours} | ({"neat-python": theirs} if find_spec("neat") else {})
-        for name, side in sides.items():
-            found = side(size, args.generations, args.seed)
-            evaluation = found["seconds"] - found["evolving"]
-            print(
-                f"{size:7,}  {name:11}  {found['seconds'] / args.generations:12.3f}  "
-                f"{1e3 * found['evolving'] / args.generations:12.1f}  {found['steps'] / evaluation:14,.0f}"
-            )
+    facts = report.facts(device)
+    has_peer = find_spec("neat") is not None
+    facts["versions"]["neat-python"] = version("neat-python") if has_peer else None
+    runs = [*generations(args, device, has_peer), *evolution_steps(args, has_peer)]
+    report.finish_facts(facts, report.command_line("neat", words))
+    data = {"facts": facts, "arguments": asdict(args) | {"out": None}, "runs": runs}
+    text = page(facts, runs, args, has_peer)
+    path = report.write(f"neat-{report.host_kind(device)}", data, text, args.out or None)
+    print(text)
+    report.say(f"written: {path.parent.name}/{path.name} and its .json")
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",") if word]
+
+
+# ---------------------------------------------------------------------- measuring
+
+
+def generations(args: NeatArgs, device: str, has_peer: bool) -> Iterator[Run]:
+    """A whole generation of newborn genomes, and of genomes that hold the pole for all 500 steps."""
+    sizes = _numbers(args.sizes)
+    holding = survivors(args.seed) if sizes else None
+    for size in sizes:
+        for kind in ("first generation", "500 steps"):
+            population = newborn(size, args.seed)
+            if kind == "500 steps" and holding is not None:
+                population = copied(holding, population)
+            yield from _in_turns(_sides(population, args, device, has_peer), kind, size, args.repeats)
+
+
+def _sides(population: Evolution, args: NeatArgs, device: str, has_peer: bool) -> dict[str, Any]:
+    sides: dict[str, Any] = {}
+    if has_peer:
+        sides[f"neat-python, ParallelEvaluator({args.workers})"] = Theirs(population, args.seed, args.workers)
+        if device == "cpu":
+            sides["neat-python"] = Theirs(population, args.seed)
+    sides["rlkit"] = Ours(population, args.seed, device, args.threads)
+    return sides
+
+
+def _in_turns(sides: dict[str, Any], kind: str, size: int, repeats: int) -> Iterator[Run]:
+    """Each repeat goes through all sides, every other one backwards; rlkit's first is not counted."""
+    for name, side in sides.items():
+        if name == "rlkit":
+            side.generation()
+    calls = {name: side.generation for name, side in sides.items()}
+    yield from _measured(calls, repeats, {"part": "generation", "kind": kind, "genomes": size})
+    for name, side in sides.items():
+        if name.startswith("neat"):
+            side.close()
+
+
+def evolution_steps(args: NeatArgs, has_peer: bool) -> Iterator[Run]:
+    """The evolution step by itself, with equal fitness on both sides."""
+    for size in _numbers(args.evolution):
+        ours = drifted(size, DRIFT, args.seed)
+        theirs = Theirs(ours, args.seed) if has_peer else None
+        random = torch.Generator().manual_seed(args.seed)
+        for repeat in range(args.repeats):
+            fitness = torch.rand(size, generator=random)
+            calls: dict[str, Callable[[], Measured]] = {"rlkit": partial(evolve_ours, ours, fitness)}
+            if theirs is not None:
+                calls["neat-python"] = partial(theirs.evolve, fitness)
+            yield from _measured(calls, 1, {"part": "evolution", "genomes": size}, repeat)
+
+
+def _measured(
+    calls: dict[str, Callable[[], Measured]], repeats: int, facts: Run, first: int = 0
+) -> Iterator[Run]:
+    for repeat in range(first, first + repeats):
+        for name in list(calls)[:: 1 if repeat % 2 == 0 else -1]:
+            gc.collect()
+            gc.disable()  # neither side pays for a look at the other's objects
+            found = {**facts, "side": name, "repeat": repeat, **calls[name]()}
+            gc.enable()
+            told = f"{found.get('kind', 'evolution step'):18} {found['genomes']:6,} genomes  {name}"
+            report.say(f"{told}: {found['seconds']:.3f} s")
+            yield found
+
+
+# ---------------------------------------------------------------------- the page
+
+
+def page(facts: dict[str, Any], runs: list[Run], args: NeatArgs, has_peer: bool) -> str:
+    parts = ["# NEAT beside neat-python\n", report.described(facts)]
+    whole = [run for run in runs if run["part"] == "generation"]
+    if whole:
+        parts += [
+            "## Seconds per generation on CartPole-v1\n",
+            "All genomes play one episode, the population evolves, the next networks are built; equal "
+            "genomes and parameters on both sides. *First generation*: newborn genomes. *500 steps*: genomes "
+            "that evolved until they hold the pole from each of four first states, in turn until the "
+            "population is full. Medians, in brackets the range; × is how many times as long as rlkit the "
+            "side took.\n",
+            _generation_table(whole),
+        ]
+    alone = [run for run in runs if run["part"] == "evolution"]
+    if alone:
+        parts += [
+            "## The evolution step alone\n",
+            f"Reproduce, speciate, and build (rlkit: pack) the networks, in one thread, after {DRIFT} "
+            "generations of random fitness, with equal fitness on both sides. The two libraries measure "
+            "distances differently, so they have different numbers of species.\n",
+            _evolution_table(alone),
+        ]
+    if not has_peer:
+        parts.append('Not measured: neat-python is not installed (pip install "rlkit-lab[neat]").\n')
+    if facts["device"] == "cpu":
+        parts.append("Not measured here: 10,000 genomes on a device, `device=cuda`.\n")
+    return "\n".join(parts)
+
+
+def _of(runs: list[Run], what: str) -> str:
+    values = [run[what] for run in runs]
+    digits = 3 if max(values) < 10 else 1
+    return f"{np.median(values):,.{digits}f} [{min(values):,.{digits}f}, {max(values):,.{digits}f}]"
+
+
+def _times(runs: list[Run], name: str, what: str = "seconds") -> str | None:
+    """How many times as long as rlkit's median the side took; None for itself."""
+    own = [run[what] for run in runs if run["side"] == "rlkit"]
+    if name == "rlkit" or not own:
+        return None
+    return f"{np.median([run[what] for run in runs if run['side'] == name]) / np.median(own):.1f} ×"
+
+
+def _generation_table(runs: list[Run]) -> str:
+    rows = []
+    for kind, size in dict.fromkeys((run["kind"], run["genomes"]) for run in runs):
+        same = [run for run in runs if (run["kind"], run["genomes"]) == (kind, size)]
+        for name in sorted({run["side"] for run in same}, reverse=True):
+            mine = [run for run in same if run["side"] == name]
+            steps = float(np.median([run["steps"] for run in mine]))
+            rate = float(np.median([run["steps"] / (run["seconds"] - run["evolving"]) for run in mine]))
+            rows.append([f"{size:,}, {kind}", name, _of(mine, "seconds"), _times(same, name), rate,
+                         float(np.median([run["evolving"] for run in mine])), steps / size])  # fmt: skip
+    head = ["genomes", "side", "seconds", "beside rlkit", "genome steps/s", "of it evolving, s",
+            "mean return"]  # fmt: skip
+    return report.table(head, sorted(rows, key=lambda row: row[0].split(", ")[1] != "first generation"))
+
+
+def _evolution_table(runs: list[Run]) -> str:
+    rows = []
+    for size in dict.fromkeys(run["genomes"] for run in runs):
+        same = [run for run in runs if run["genomes"] == size]
+        for name in ("rlkit", "neat-python"):
+            mine = [run for run in same if run["side"] == name]
+            if mine:
+                species = float(np.median([run["species"] for run in mine]))
+                rows.append([f"{size:,}", name, _of(mine, "seconds"), _times(same, name), species])
+    return report.table(["genomes", "side", "seconds", "beside rlkit", "species"], rows)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,10 @@ T = TypeVar("T")
 _EXPONENT = re.compile(r"[+-]?(\d[\d_]*(\.\d*)?|\.\d+)[eE][+-]?\d+")
 
 
-def nearest(word: str, words: Iterable[str], count: int = 1) -> list[str]:
+def nearest(word: str, words: Iterable[str], count: int = 1, cutoff: float = 0.55) -> list[str]:
     """The words most like `word`, best first; none if nothing is near."""
     by_lower = {name.lower(): name for name in words}
-    found = get_close_matches(word.lower(), by_lower, n=count, cutoff=0.55)
+    found = get_close_matches(word.lower(), by_lower, n=count, cutoff=cutoff)
     return [by_lower[name] for name in found]
 
 

@@ -187,6 +187,10 @@ class Checkpoints:
             if (path / "manifest.json").is_file():
                 return path
             raise UserError(f"{which} is no checkpoint: it has no manifest.json; {self._choices()}")
+        if text == "best" and self._all("step"):
+            raise UserError(
+                f"no evaluation has chosen a best checkpoint in {self.directory}; write checkpoint=latest"
+            )
         raise UserError(f"there is no checkpoint {text} in {self.directory}; {self._choices()}")
 
     def _newest(self, map_location: str | torch.device, stores: bool) -> Loaded:

@@ -41,7 +41,7 @@ __all__ = [
 FILMS = ("none", "cubic", "every:N", "steps:N")
 DEVICES = ("auto", "cpu", "cuda", "cuda:INDEX")
 ENGINES = ("auto", "sync", "async", "ale", "envpool", "torch")
-LOGGERS = ("tensorboard", "jsonl", "terminal")
+LOGGERS = ("tensorboard", "jsonl", "terminal", "notebook")
 
 
 def key(
@@ -93,8 +93,13 @@ class TrainerConfig:
     eval_envs: int = key(10, "lanes of the evaluation", low=1)
     checkpoint_every: int = key(10_000, "steps between checkpoints; 0 only at the end", low=0)
     keep_checkpoints: int = key(2, "how many of the newest checkpoints stay", low=1)
-    stop_at_return: float | None = key(None, "stop when an evaluation's mean reaches this")
+    stop_at_return: float | None = key(
+        None, "stop when an evaluation's mean, or a champion's check, reaches this"
+    )
     stop_when_solved: bool = key(False, "stop when 100 training episodes reach the boundary")
+    check_episodes: int = key(
+        100, "fresh episodes by which a champion confirms the goal, and stops the run; 0: no check", low=0
+    )
     test_episodes: int = key(100, "greedy episodes of the final test, on seeds nobody saw; 0 skips it", low=0)
 
 

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 
-class UserError(Exception):
+class _Told(Exception):
+    """An ending whose message says everything."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: IPython asks for this before it prints a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class UserError(_Told):
     """Bad input, told in one sentence. Exit code 2, no traceback."""
 
     exit_code = 2
 
 
-class NumbersBroke(Exception):
+class NumbersBroke(_Told):
     """NaN or infinity from the environment or a loss. Exit code 3."""
 
     exit_code = 3
 
 
-class Preempted(Exception):
+class Preempted(_Told):
     """The run was asked to stop (SIGTERM, SIGINT) and saved itself. Exit code 75: call again to resume."""
 
     exit_code = 75

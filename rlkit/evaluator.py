@@ -20,7 +20,10 @@ PARKED = -1
 
 
 class Evaluator:
-    """Plays the configured environment greedily. `stream` names the seeds: eval chooses, test reports."""
+    """Plays the configured environment greedily.
+
+    `stream` names the seeds: eval chooses, check confirms, test reports.
+    """
 
     def __init__(
         self,
@@ -35,7 +38,12 @@ class Evaluator:
     ) -> None:
         self._env, self._wrappers, self._device, self._stream = env, wrappers, device, stream
         self.lanes = min(lanes, episodes)
-        self.seeds = [episode_seed(seed, stream, 0, k) for k in range(episodes)]
+        self._seed, self._episodes = seed, episodes
+        self.series(0)
+
+    def series(self, number: int) -> None:
+        """Play other episodes from now on: every number has seeds of its own."""
+        self.seeds = [episode_seed(self._seed, self._stream, number, k) for k in range(self._episodes)]
 
     def __call__(self, actor: Actor) -> tuple[Score, list[Episode]]:
         """The score, and its episodes in order; the first one carries its actions, to be filmed."""

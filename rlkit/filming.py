@@ -59,21 +59,27 @@ class RunMonitor:
         video = None
         number = episode.id // self._lanes  # within its lane
         if episode.actions is not None and self._training.wants_film(number, episode.first_step):
-            film = self._film(self._training, episode, episode.id, {"step": episode.first_step}, gif=False)
+            facts = {"step": episode.first_step, **episode.facts}
+            film = self._film(self._training, episode, episode.id, facts, gif=False)
             video = film.path.name if film else None
-        self._write(self._training, episode, episode.id, video, {})
+        self._write(self._training, episode, episode.id, video, episode.facts)
 
     def evaluation(
-        self, episodes: list[Episode], number: int, now: int, always: bool = False, kind: str = "eval"
-    ) -> FilmResult | None:
-        """Record evaluation `number` (0, 1, …) made at step `now`; its first episode may be filmed."""
+        self, episodes: list[Episode], number: int, now: int, always: bool = False, kind: str = "eval",
+        facts: dict[str, Any] | None = None,
+    ) -> FilmResult | None:  # fmt: skip
+        """Record evaluation `number` (0, 1, …) made at step `now`; its first episode may be filmed.
+
+        facts: of who played, for records and film.
+        """
+        extra = {"step": now, **(facts or {})}
         film = None
         first = self._evaluation.next_episode
         if self._info.can_render and (always or self._film_evaluation(number, now)):
-            film = self._film(self._evaluation, episodes[0], first, {"step": now}, gif=self.config.gif)
+            film = self._film(self._evaluation, episodes[0], first, extra, gif=self.config.gif)
         for k, episode in enumerate(episodes):
             video = film.path.name if film and k == 0 else None
-            self._write(self._evaluation, episode, first + k, video, {"evaluation": kind, "step": now})
+            self._write(self._evaluation, episode, first + k, video, {"evaluation": kind, **extra})
         return film
 
     def _film(

@@ -1,6 +1,7 @@
 """Metrics on their way from tensors to a row: buffered without waiting for the device, written once.
 
-Sinks: `tensorboard` (tb/), `jsonl` (metrics.jsonl), `terminal`. Messages also go to train.log.
+Sinks: `tensorboard` (tb/), `jsonl` (metrics.jsonl), `terminal`, `notebook` (a figure in its place). Messages
+also go to train.log.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from rlkit.errors import UserError
 from rlkit.files import AppendFile, cut
+from rlkit.notebook import Notebook, in_notebook
 from rlkit.runfolder import finite
 from rlkit.tensorboard import EventWriter
 from rlkit.terminal import Terminal
@@ -29,7 +33,12 @@ from rlkit.types import State
 LOG = logging.getLogger("rlkit")
 WINDOW = 100  # episodes in the mean of the progress line
 SHOWN = {"time/sps": "sps", "explore/epsilon": "epsilon", "eval/return_mean": "eval"}
-SINKS: dict[str, dict[str, type]] = {"tensorboard": {}, "jsonl": {}, "terminal": {"every_seconds": float}}
+SINKS: dict[str, dict[str, type]] = {
+    "tensorboard": {},
+    "jsonl": {},
+    "terminal": {"every_seconds": float},
+    "notebook": {"every_seconds": float},
+}
 
 
 class Logger:
@@ -54,7 +63,7 @@ class Logger:
         self._described = False  # hparams are in the event files
         self._rows = AppendFile(self.folder / "metrics.jsonl") if "jsonl" in sinks else None
         self._events = EventWriter(self.folder / "tb") if "tensorboard" in sinks else None
-        self._terminal = Terminal(**sinks["terminal"]) if "terminal" in sinks else None
+        self._terminal = _screen(sinks, self.folder)
         self._handlers = _listen(self.folder / "train.log", self._terminal)
         if resume_state is not None:
             self.load_state_dict(resume_state)
@@ -123,6 +132,25 @@ class Logger:
         if self._terminal is not None:
             self._terminal.say(text)
         LOG.info(text)
+
+    def news(self, line: str, important: bool = False) -> None:
+        """A line about what has just happened: to the terminal, not oftener than it bears, and to train.log.
+
+        important: it is shown in any case.
+        """
+        if self._terminal is not None:
+            self._terminal.news(line, important)
+        LOG.info(line)
+
+    @property
+    def shows_pictures(self) -> bool:
+        """Whether `picture` and `gif` go anywhere: without TensorBoard nothing need be drawn."""
+        return self._events is not None
+
+    def picture(self, tag: str, step: int, pixels: np.ndarray) -> None:
+        """pixels: uint8 [H, W, 3]."""
+        if self._events is not None:
+            self._events.picture(tag, step, pixels)
 
     def gif(self, tag: str, step: int, data: bytes, width: int, height: int) -> None:
         if self._events is not None:
@@ -224,6 +252,19 @@ def check_sinks(sinks: Mapping[str, Mapping[str, Any]]) -> None:
                 raise UserError(f"logger.{name} has no option {option!r}{_near(option, SINKS[name])}")
             if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
                 raise UserError(f"logger.{name}.{option} is a number of 0 or more, not {value!r}")
+    if "notebook" in sinks and "jsonl" not in sinks:
+        raise UserError("logger=[notebook] draws what logger=[jsonl] writes; name both")
+    if "notebook" in sinks and in_notebook() and find_spec("matplotlib") is None:
+        raise UserError("logger=[notebook] draws with matplotlib: pip install 'rlkit-lab[plots]'")
+
+
+def _screen(sinks: Mapping[str, Mapping[str, Any]], folder: Path) -> Terminal | Notebook | None:
+    """Where progress is shown: of a terminal and a notebook, the one that is there."""
+    if "notebook" in sinks and in_notebook():
+        return Notebook(folder, **sinks["notebook"])
+    if "terminal" in sinks or "notebook" in sinks:
+        return Terminal(**(sinks["terminal"] if "terminal" in sinks else sinks["notebook"]))
+    return None
 
 
 def _near(name: str, known: Mapping[str, Any]) -> str:
@@ -252,7 +293,7 @@ class _LogFile(logging.FileHandler):
 class _Screen(logging.Handler):
     """Warnings, shown beside the progress line."""
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal | Notebook) -> None:
         super().__init__(logging.WARNING)
         self._terminal = terminal
 
@@ -260,7 +301,7 @@ class _Screen(logging.Handler):
         self._terminal.say(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
-def _listen(path: Path, terminal: Terminal | None) -> list[logging.Handler]:
+def _listen(path: Path, terminal: Terminal | Notebook | None) -> list[logging.Handler]:
     file = _LogFile(path, encoding="utf-8", delay=True)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handlers: list[logging.Handler] = [file, *([_Screen(terminal)] if terminal is not None else [])]

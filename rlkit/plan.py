@@ -52,7 +52,7 @@ def make_plan(config: RunConfig) -> Plan:
     _refuse_contradiction(agent_class, config)
     info = probe(config.env, config.wrappers)
     cut = getattr(agent_class, "episode_cut", None) if info.time_limit is None else None
-    if cut:  # in the configuration, so that evaluations and a resumed run have it, too
+    if cut:  # in this plan only: what was asked for stays as it was, and every plan of it finds the same
         config = replace(config, env=replace(config.env, max_episode_steps=cut))
         info = replace(info, time_limit=cut)
     engine = choose(config.env, config.wrappers)

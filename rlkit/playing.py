@@ -50,8 +50,9 @@ def film_policy(
     )
     try:
         _, played = evaluator(actor)
+        facts = getattr(actor, "facts", None)
         for number, episode in enumerate(played):
-            monitor.evaluation([episode], number, step, always=True, kind="play")
+            monitor.evaluation([episode], number, step, always=True, kind="play", facts=facts)
         return list(monitor.films)
     finally:
         monitor.close()

@@ -17,6 +17,7 @@ FREE = (
     "plugins",
     "resume",
     "run",
+    "trainer.check_episodes",
     "trainer.checkpoint_every",
     "trainer.keep_checkpoints",
     "trainer.stop_at_return",

@@ -10,7 +10,7 @@ import hashlib
 
 import torch
 
-STREAMS = {"train": 1, "eval": 2, "test": 3, "play": 4, "action_space": 5}
+STREAMS = {"train": 1, "eval": 2, "test": 3, "play": 4, "action_space": 5, "check": 6}
 _MASK = (1 << 64) - 1
 
 

@@ -62,7 +62,6 @@ def train(
         if over is not None:
             return over
     plan = make_plan(config)
-    config = plan.config
     words = list(command or ["rlkit.train", *overrides])
     if continued is None:
         run_dir = claim(config, folder)
@@ -81,6 +80,9 @@ def _already_over(folder: Path, config: RunConfig) -> Run | None:
     """A run that has nothing left to do: `auto` returns it, an explicit resume says how to go on."""
     run, goal = Run(folder), config.trainer.stop_at_return
     reached = goal is not None and run.score is not None and run.score >= goal
+    confirmed = run.info.get("confirmed")
+    if confirmed is not None and config.trainer.check_episodes:
+        reached = goal is None or confirmed >= goal
     if config.trainer.stop_when_solved and run.info.get("solved_step") is not None:
         reached = True
     whole = run.info["steps"] >= config.trainer.total_steps
@@ -167,9 +169,11 @@ def build(
         )  # fmt: skip
         parts.append(monitor)
     evaluator = _evaluator(plan, "eval", config.trainer.eval_episodes) if config.trainer.eval_every else None
+    checks = config.trainer.check_episodes if hasattr(agent, "confirm") else 0
     return Trainer(
         config.trainer, agent, envs, logger=logger, folder=folder, evaluator=evaluator,
         checkpoints=checkpoints, monitor=monitor, threshold=info.threshold,
+        checker=_evaluator(plan, "check", checks) if checks else None,
     )  # fmt: skip
 
 
@@ -213,7 +217,8 @@ def test(plan: Plan, trainer: Trainer, checkpoints: Checkpoints) -> dict[str, An
     score, played = _evaluator(plan, "test", episodes)(actor)
     if trainer.monitor:
         film = plan.config.monitor.eval_video != "none"
-        trainer.monitor.evaluation(played, 0, trainer.now, always=film, kind="test")
+        facts = getattr(actor, "facts", None)
+        trainer.monitor.evaluation(played, 0, trainer.now, always=film, kind="test", facts=facts)
     threshold = plan.info.threshold
     return {
         "test_mean": score.mean,

@@ -58,7 +58,8 @@ def conclude(
         lines.append(
             f"{verdict}: mean return {mean:.1f} over {episodes} greedy episodes on fresh seeds{against}"
         )
-    lines.append(_solved(trainer.solved))
+    if trainer.confirmed is None:  # else fresh episodes of one policy have said more
+        lines.append(_solved(trainer.solved))
     lines += [
         f"steps    {summary['steps']:,} in {summary['seconds']:.1f} s ({summary['sps']:,.0f} steps/s)",
         f"run      {folder.path}",

@@ -7,6 +7,7 @@ a checkpoint, `rewind` cuts the files to the lengths they had, so every point is
 from __future__ import annotations
 
 import functools
+import io
 import math
 import os
 import socket
@@ -14,6 +15,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from rlkit.files import AppendFile, cut
 
@@ -37,6 +41,12 @@ class EventWriter:
         for tag, value in values.items():
             summary.value.add(tag=tag, simple_value=_float32(value))
         self._write(summary, step)
+
+    def picture(self, tag: str, step: int, pixels: np.ndarray) -> None:
+        """pixels: uint8 [H, W, 3]; kept as PNG."""
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        self.gif(tag, step, buffer.getvalue(), pixels.shape[1], pixels.shape[0])
 
     def gif(self, tag: str, step: int, data: bytes, width: int, height: int) -> None:
         """An encoded GIF, which TensorBoard plays among its images."""

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -28,20 +28,37 @@ class Terminal:
         self._live: Live | None = None
         self._shown = -float("inf")
         self._waiting: str | None = None
+        self._row: Table | None = None  # the progress line, drawn
+        self._news: str | None = None  # the line below it; elsewhere the newest that was not printed
+        self._told = -float("inf")
 
     def progress(self, step: int, total: int, fields: Mapping[str, float | str | None]) -> None:
         """step of total, and what else is worth a word. "sps" also gives the time that is left."""
-        words = _words(step, total, fields)
         if _is_terminal():
-            self._draw(step, total, words)
+            self._draw(step, total, _words(step, total, fields))
             return
-        line = f"{step:,}/{total:,}  {_percent(step, total)}  {words}"
+        line = progress_line(step, total, fields)
         now = time.monotonic()
         if now - self._shown >= self.every_seconds or step >= total:
             self._shown, self._waiting = now, None
             print(line, flush=True)
         else:
             self._waiting = line
+
+    def news(self, line: str, always: bool = False) -> None:
+        """What has just happened, such as a generation: on a terminal the newest stands below the progress.
+
+        Elsewhere it is a plain line at most every `every_seconds`; `always` prints it in any case.
+        """
+        now = time.monotonic()
+        if _is_terminal():
+            self._news = line
+            self._refresh(False)
+        elif always or now - self._told >= self.every_seconds:
+            self._told, self._news = now, None
+            print(line, flush=True)
+        else:
+            self._news = line
 
     def say(self, text: str) -> None:
         """A message on lines of its own."""
@@ -55,7 +72,10 @@ class Terminal:
         if self._live is not None:
             self._live.refresh()
             self._live.stop()
-            self._live = None
+            self._live = self._news = None
+        if self._news is not None:
+            print(self._news, flush=True)
+            self._news = None
         if self._waiting is not None:
             print(self._waiting, flush=True)
             self._waiting = None
@@ -66,14 +86,25 @@ class Terminal:
             row.add_column(no_wrap=True)  # a narrow window shows less, never more lines
         bar = ProgressBar(total=max(total, 1), completed=min(step, total), width=20)
         row.add_row(f"{step:,}/{total:,}", bar, _percent(step, total), words)
+        self._row = row
+        self._refresh(step >= total)
+
+    def _refresh(self, last: bool) -> None:
+        """Draw the live lines anew, unless that was done a moment ago."""
         if self._live is None:
             self._live = Live(console=Console(file=sys.stdout), auto_refresh=False)
             self._live.start()
+        news = None if self._news is None else Text(self._news, no_wrap=True, overflow="ellipsis")
         now = time.monotonic()
-        due = now - self._shown >= LIVE_EVERY or step >= total
-        self._live.update(row, refresh=due)
+        due = now - self._shown >= LIVE_EVERY or last
+        self._live.update(Group(*(part for part in (self._row, news) if part is not None)), refresh=due)
         if due:
             self._shown = now
+
+
+def progress_line(step: int, total: int, fields: Mapping[str, float | str | None]) -> str:
+    """12,000/50,000  24 %  …"""
+    return f"{step:,}/{total:,}  {_percent(step, total)}  {_words(step, total, fields)}"
 
 
 def duration(seconds: float) -> str:

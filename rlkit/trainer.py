@@ -21,7 +21,7 @@ from rlkit.logger import Logger
 from rlkit.runfolder import RunFolder
 from rlkit.schedules import Every
 from rlkit.solved import Solved
-from rlkit.types import Agent, Envs, Episode, RowStore, State, Tree
+from rlkit.types import Actor, Agent, Envs, Episode, RowStore, State, Tree
 
 _HEARTBEAT = 2.0  # seconds between updates of run.json
 
@@ -41,6 +41,7 @@ class Trainer:
         checkpoints: Checkpoints | None = None,
         monitor: RunMonitor | None = None,
         threshold: float | None = None,
+        checker: Evaluator | None = None,
     ) -> None:
         self.config, self.agent, self.envs, self.logger = config, agent, envs, logger
         self.folder, self.evaluator, self.checkpoints, self.monitor = folder, evaluator, checkpoints, monitor
@@ -48,6 +49,10 @@ class Trainer:
         self.best: float | None = None  # highest mean return of an evaluation, and where
         self.best_step = 0
         self.solved = Solved(threshold)
+        self.confirmed: float | None = None  # mean return of the fresh episodes that held the goal, and when
+        self.confirmed_step: int | None = None
+        self.checks = 0  # how often fresh episodes were played
+        self._threshold, self._checker = threshold, checker
         self.stop = False
         self.saved: Path | None = None  # the newest checkpoint of this process
         self._log_due = Every(config.log_every)
@@ -85,6 +90,8 @@ class Trainer:
             spent["learn"] += learnt - stepped
             if metrics is not None:
                 self.logger.add(metrics)
+                ended |= self._confirm()
+                self._tell()
             last = self.now >= total
             evaluate = bool(self._eval_due(self.now)) or (last and self.config.eval_every > 0)
             log, save = bool(self._log_due(self.now)), bool(self._save_due(self.now))
@@ -93,7 +100,7 @@ class Trainer:
                 ended |= self._record(envs.drain())
             if evaluate or ended:
                 ended |= self._evaluate()
-            if log or last or (evaluate and self.evaluator):
+            if log or last or ended or (evaluate and self.evaluator):
                 self._log()
             if save:
                 self._save()
@@ -108,6 +115,17 @@ class Trainer:
         """Seeds of the first episodes, where an agent chooses them (the later ones are in its decisions)."""
         choose = getattr(self.agent, "first_seeds", None)
         return None if choose is None else choose()
+
+    def _tell(self) -> None:
+        """What an agent says and shows of what it has just learnt, where it has something (see `Agent`)."""
+        news = getattr(self.agent, "news", None)
+        if news is not None:
+            line, important = news()
+            self.logger.news(line, important)
+        pictures = getattr(self.agent, "pictures", None)
+        if pictures is not None and self.logger.shows_pictures:
+            for tag, picture in pictures().items():
+                self.logger.picture(tag, self.now, picture)
 
     # ------------------------------------------------------------------ what is due now and then
 
@@ -129,7 +147,8 @@ class Trainer:
         if self.evaluator is None or self._evaluated_at == self.now:
             return False
         state = self._healthy(self.agent.state_dict())
-        score, episodes = self.evaluator(self.agent.actor())
+        actor = self.agent.actor()
+        score, episodes = self.evaluator(actor)
         self._evaluated_at = self.now
         self.logger.add({
             "eval/return_mean": score.mean,
@@ -139,11 +158,12 @@ class Trainer:
             "eval/length_mean": sum(score.lengths) / len(score.lengths),
         })  # fmt: skip
         if self.monitor:
-            film = self.monitor.evaluation(episodes, self._evaluations, self.now)
+            facts = getattr(actor, "facts", None)
+            film = self.monitor.evaluation(episodes, self._evaluations, self.now, facts=facts)
             if film and film.gif:
                 self.logger.gif("eval/episode", self.now, film.gif, *struct.unpack("<HH", film.gif[6:10]))
         self._evaluations += 1
-        if self.best is None or score.mean >= self.best:
+        if self.best is None or score.mean >= self.best or self.confirmed_step == self.now:
             self.best, self.best_step = score.mean, self.now
             if self.checkpoints:
                 self.checkpoints.save(self.now, {"agent": state, "score": score.mean}, kind="best")
@@ -151,10 +171,37 @@ class Trainer:
 
     def _satisfied(self) -> bool:
         """What training may stop for was reached, by earlier processes too."""
-        goal = self.config.stop_at_return
         if self.config.stop_when_solved and self.solved.step is not None:
             return True
-        return goal is not None and self.best is not None and self.best >= goal
+        goal, reached = self.config.stop_at_return, self.best
+        if self._checker is not None:
+            goal, reached = self._goal(), self.confirmed
+        return goal is not None and reached is not None and reached >= goal
+
+    def _goal(self) -> float | None:
+        """The mean return that fresh episodes must hold."""
+        goal = self.config.stop_at_return
+        return self._threshold if goal is None else goal
+
+    def _confirm(self) -> bool:
+        """Have what reached the goal in training checked, where the agent names such; True when it holds."""
+        goal, confirm = self._goal(), getattr(self.agent, "confirm", None)
+        if goal is None or confirm is None or self._checker is None:
+            return False
+        return bool(confirm(goal, self._check))
+
+    def _check(self, actor: Actor) -> float:
+        """Mean return over episodes that were never played before: one that was lucky does not stop a run."""
+        assert self._checker is not None
+        self.checks += 1
+        self._checker.series(self.checks)
+        mean, goal = self._checker(actor)[0].mean, self._goal()
+        self.logger.add({"check/return_mean": mean})
+        if goal is not None and mean >= goal:
+            self.confirmed, self.confirmed_step = mean, self.now
+            episodes = len(self._checker.seeds)
+            self.logger.say(f"step {self.now:,}: {mean:.4g} over {episodes} fresh episodes holds {goal:g}")
+        return mean
 
     def _log(self) -> None:
         clock = time.perf_counter()
@@ -190,6 +237,8 @@ class Trainer:
             "sps": sps,
             "score": self.best,
             "best_step": self.best_step,
+            "checks": self.checks,
+            "confirmed": self.confirmed,
             **self.solved.facts(),
         }
 
@@ -222,6 +271,7 @@ class Trainer:
             "evaluations": self._evaluations,
             "evaluated_at": self._evaluated_at,
             "solved": self.solved.state_dict(),
+            "checked": [self.checks, self.confirmed, self.confirmed_step],
             "due": [self._log_due.last, self._eval_due.last, self._save_due.last],
             "agent": self.agent.state_dict(),
             "envs": self.envs.state_dict(),
@@ -235,6 +285,7 @@ class Trainer:
         self.best, self.best_step = state["best"], state["best_step"]
         self._evaluations, self._evaluated_at = state["evaluations"], state["evaluated_at"]
         self.solved.load_state_dict(state["solved"])
+        self.checks, self.confirmed, self.confirmed_step = state["checked"]
         self._log_due.last, self._eval_due.last, self._save_due.last = state["due"]
         self.envs.load_state_dict(state["envs"])
         self._obs = self.envs.obs

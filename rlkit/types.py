@@ -53,6 +53,7 @@ class Decision:
     action: Tensor  # [N, A]
     memo: dict[str, Tensor] = field(default_factory=dict)  # log-probability, value, …; empty for DQN
     seeds: Tensor | None = None  # [N] int64: seed of each lane's NEXT episode, −1 parks the lane
+    facts: dict[str, Tensor] | None = None  # name → [N] int64 for the records of RUNNING episodes; −1: none
 
 
 @dataclass(slots=True)
@@ -70,6 +71,7 @@ class Episode:
     first_step: int  # decisions over all lanes before this episode's first one
     last_step: int  # … and after its last
     actions: np.ndarray | None = None  # [length, A]
+    facts: dict[str, int] = field(default_factory=dict)  # of the last decision: for its record
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,10 @@ class AgentSetup:
 
 
 class Actor(Protocol):
-    """A policy that only acts, owns its memory, and disturbs nobody."""
+    """A policy that only acts, owns its memory, and disturbs nobody.
+
+    It may have `facts`, a dict of what to write into the records and films of its episodes.
+    """
 
     def __call__(self, obs: Tree, first: Tensor) -> Tensor:
         """obs [N, ...], first [N] bool (a new episode begins here) → actions [N, A]."""
@@ -112,7 +117,13 @@ class Actor(Protocol):
 
 
 class Agent(Protocol):
-    """The verbs every learner has, whatever it learns from."""
+    """The verbs every learner has, whatever it learns from.
+
+    Some have more, and are asked when `learn` has returned metrics: `confirm(goal, check)` → whether what
+    reached the goal in training holds it where `check(actor)` plays fresh episodes (it is then what `actor()`
+    returns); `news()` → a line for people and whether it must not be left out; `pictures()` → {tag: uint8
+    [H, W, 3]} for TensorBoard, only where it is on.
+    """
 
     def act(self, obs: Tree, now: int, lanes: slice = ALL) -> Decision: ...
     def observe(self, obs: Tree, decision: Decision, step: TimeStep) -> None: ...

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "rlkit"
 
 # Room (a folder or a file) → the rooms it may import, beside BASE. Inside a room imports are free.
-BASE = "config errors seeding spaces trees types"
+BASE = "arriving config errors seeding spaces trees types"
 ARROWS = {
     # what everything stands on
     "errors": "",
@@ -24,6 +24,7 @@ ARROWS = {
     "registry": "errors",
     "config": "check errors registry",
     "trees": "",
+    "arriving": "",
     "spaces": "errors trees",
     "seeding": "",
     "types": "config spaces",
@@ -35,7 +36,7 @@ ARROWS = {
     "distributions": BASE,
     "nets": f"{BASE} distributions",
     "memory": f"{BASE} returns",
-    "neat": BASE,
+    "neat": f"{BASE} check nets",  # an export says how the encoder reads an observation
     "agents": f"{BASE} accel distributions memory neat nets returns schedules",
     # worlds, and how they are watched
     "envs": f"{BASE} registry",
@@ -54,7 +55,8 @@ ARROWS = {
     "checkpoint": "errors files runfolder segments types",
     "tensorboard": "files",
     "terminal": "",
-    "logger": "errors files runfolder tensorboard terminal types",
+    "notebook": "terminal",
+    "logger": "errors files notebook runfolder tensorboard terminal types",
     "compare": "checkpoint segments",
     "runs": "compare errors files lock runfolder",
     "resume": "check config errors runs",
@@ -68,7 +70,7 @@ ARROWS = {
         "registry resume runfolder runs telling trainer"
     ),
     "launchers": f"{BASE} check registry runs session",
-    "cli": f"{BASE} check envs files launchers registry report runs session",
+    "cli": f"{BASE} check checkpoint envs files launchers neat plan registry report runs session",
     "__main__": "cli",
     "__init__": "cli monitor",
 }
@@ -79,8 +81,10 @@ LATE = {
     "cli": {"*"},  # composing, completion and --help need no torch
     "__init__": {"importlib"},
     "runs": {"rlkit.compare"},  # torch, for `runs diff` alone
+    "neat": {"neat", "onnx"},  # to export to
     "logger": {"tensorboard"},
     "tensorboard": {"tensorboard"},
+    "notebook": {"IPython", "matplotlib"},
     "films": {"av"},
     "monitor": {"av"},
 }

@@ -180,6 +180,11 @@ def test_a_checkpoint_of_another_step_is_named_in_the_refusal(tmp_path: Path) ->
         save_some(tmp_path, [10, 20]).load(15)
 
 
+def test_without_evaluations_there_is_no_best_and_the_refusal_says_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="write checkpoint=latest"):
+        save_some(tmp_path, [10, 20]).load("best")
+
+
 def cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
 

@@ -35,7 +35,10 @@ SMALL = (
 SHRINK = {
     "ppo": "agent.horizon=16 agent.minibatch_size=8 agent.epochs=1 env.num_envs=2".split(),
     "dqn": "agent.learning_starts=20 agent.train_every=5 agent.batch_size=8 agent.buffer_size=1_000".split(),
-    "neat": "agent.population=4 agent.trials=1 env.num_envs=2 env.max_episode_steps=6".split(),
+    "neat": (
+        "agent.population=4 agent.trials=1 agent.evolution.target_species=0 env.num_envs=2 "
+        "env.max_episode_steps=6 trainer.check_episodes=0"
+    ).split(),
     "random": [],
 }
 

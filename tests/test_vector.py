@@ -156,6 +156,7 @@ class Oracle:
                 "first_step": self.first_step[lane],
                 "last_step": self.now,
                 "actions": self.actions[lane] if lane != 1 else None,
+                "facts": {},
             }
         )
         if self.next_step:

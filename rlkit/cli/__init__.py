@@ -17,6 +17,7 @@ VERBS = {
     "play": "film episodes of a checkpoint",
     "runs": "list, show and compare run folders: ls, show RUN, diff A B",
     "envs": "the environments: groups and ids, show ID, wrappers, check MODULE:CLASS",
+    "neat": "neat-python's files and a run's champion: check FILE, show RUN, export RUN",
     "agents": "which agent serves which action and observation space",
     "doctor": "check this machine: torch, CUDA, video, rendering, disk, packages",
 }

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rlkit.check import read_value, unknown_key
 from rlkit.cli.explain import explain
+from rlkit.cli.neat.files import applied, expanded
 from rlkit.config import RunConfig, check, conf_dir
 from rlkit.errors import UserError
 from rlkit.registry import load_plugins, wrappers
@@ -38,7 +39,7 @@ def compose(overrides: Sequence[str] | None = None, *, config_dir: Path | str | 
     config_dir: a folder with YAML groups of your own, as `--config-dir` on the command line.
     Raises UserError for every mistake. May be called any number of times.
     """
-    words = opened(overrides or ())
+    words = expanded(opened(overrides or ()))
     folders = [] if config_dir is None else [Path(config_dir).resolve()]
     if folders and not folders[0].is_dir():
         raise UserError(f"config_dir={config_dir} is no folder.")
@@ -77,6 +78,8 @@ def finish(composed: DictConfig, overrides: Sequence[str]) -> RunConfig:
     config = check(values)
     check_wrappers(config.wrappers)
     _check_env(config.env.id)
+    if getattr(config.agent, "config_file", None) is not None:
+        config = applied(values, config, overrides)
     return config
 
 

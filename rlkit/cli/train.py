@@ -24,6 +24,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from rlkit.cli.composing import finish, opened
 from rlkit.cli.envs import fitting
 from rlkit.cli.explain import explain, groups
+from rlkit.cli.neat.files import expanded
 from rlkit.config import conf_dir
 from rlkit.errors import Preempted, UserError
 
@@ -138,7 +139,8 @@ def hydra_app(arguments: list[str]) -> Jobs:
             "execution_whitelist": ("rlkit.*", "torch.*", "gymnasium.*", "hydra.*", "hydra_plugins.*")
         }
     application = hydra.main(config_path=str(conf_dir()), config_name="config", **settings)(jobs.one)
-    overrides = opened(overrides)
+    shown = any(word.partition("=")[0] in ("--cfg", "-c") for word in options)  # `finish` is not called
+    overrides = expanded(opened(overrides), strict=shown)
     with _process_state([*options, *overrides]):
         try:
             application()

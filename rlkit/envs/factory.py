@@ -50,6 +50,8 @@ class EnvMaker:
         arguments = dict(self.config.kwargs)
         if self.render_mode:
             arguments["render_mode"] = self.render_mode
+        elif drawing(self.wrappers):
+            arguments.setdefault("render_mode", "rgb_array")
         if arguments.get("render_mode"):
             draw_off_screen(self.config.id)
         if self.config.max_episode_steps is not None:
@@ -67,6 +69,11 @@ class EnvMaker:
             return _limited(own(**arguments), limit)
         catalog.prepare(self.config.id)
         return gym.make(self.config.id, disable_env_checker=not self.check, **arguments)
+
+
+def drawing(chosen: Mapping[str, Any]) -> str | None:
+    """The wrapper that looks at frames, so that every lane has to draw them; None without such a one."""
+    return next((name for name in chosen if getattr(registry.wrappers.get(name), "draws", False)), None)
 
 
 def _limited(env: gym.Env, limit: int | None) -> gym.Env:
@@ -121,6 +128,12 @@ def probe(config: EnvConfig, wrappers: dict[str, dict[str, Any]]) -> EnvInfo:
     except UserError:
         raise
     except (gym.error.Error, ImportError, TypeError, ValueError) as error:
+        looks = drawing(wrappers)
+        if looks and ("render_mode" in str(error) or "takes no arguments" in str(error)):
+            raise UserError(
+                f"wrapper {looks} does not fit {config.id}: it needs an environment that draws frames "
+                f"(render_mode=rgb_array): {_first_line(error).rstrip('.')}."
+            ) from error
         way = _way_out(config.id, error)
         raise UserError(
             f"env.id={config.id} cannot be made: {_first_line(error).rstrip('.')}{way}."

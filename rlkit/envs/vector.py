@@ -26,6 +26,7 @@ from rlkit.spaces import ActionSpec, ObsSpec
 from rlkit.trees import tree_equal, tree_select, tree_to
 from rlkit.types import ALL, Decision, Episode, State, TimeStep, Tree
 
+_LARGEST = float(np.finfo(np.float32).max)  # reward that can be learnt from
 _PRUNE = 4_096  # vector steps of action history that may be dead before they are dropped
 
 
@@ -107,6 +108,7 @@ class VectorEnvs:
         asked = (self._action.cpu() if self._action.is_cuda else self._action).numpy()
         self._history.append(asked.copy())  # whoever asked may write into its buffer again
         self._next_seeds = None if decision.seeds is None else decision.seeds.tolist()
+        self._facts = decision.facts or {}
         self._engine_action = self.action_spec.to_env(asked)
         if self._asynchronous:
             self._venv.step_async(self._engine_action)
@@ -130,7 +132,7 @@ class VectorEnvs:
         action, lost = self._action, None
         if info:
             action = infos.executed(self._told(info), action, self.action_spec)
-            lost = infos.lives_lost(info)
+            lost = infos.lives_lost(info) if self._next_seeds is None else None  # seeds: whole games count
             lost = None if lost is None else lost & ~self._idle
         rewards = torch.from_numpy(reward.astype(np.float32))
         if not self._host:
@@ -143,8 +145,9 @@ class VectorEnvs:
 
         ended = terminated | truncated
         ended_lanes = np.flatnonzero(ended).tolist()
+        facts = {name: column.tolist() for name, column in self._facts.items()} if ended_lanes else {}
         for lane in ended_lanes:
-            self._finish(lane, bool(terminated[lane]), bool(truncated[lane]), info)
+            self._finish(lane, bool(terminated[lane]), bool(truncated[lane]), info, facts)
         if self._disabled:
             obs, begun = self._reset_ended(reached, ended_lanes, step)
             next_obs = reached
@@ -199,7 +202,8 @@ class VectorEnvs:
         self._first_step[lane] = self._now
         self._begin[lane] = self._dropped + len(self._history)
 
-    def _finish(self, lane: int, terminated: bool, truncated: bool, info: dict[str, Any]) -> None:
+    def _finish(self, lane: int, terminated: bool, truncated: bool, info: dict[str, Any],
+                facts: dict[str, list[int]]) -> None:  # fmt: skip
         actions = None
         if lane in self._with_actions:
             begin = int(self._begin[lane]) - self._dropped
@@ -219,6 +223,7 @@ class VectorEnvs:
                 first_step=int(self._first_step[lane]),
                 last_step=self._now,
                 actions=actions,
+                facts={name: column[lane] for name, column in facts.items() if column[lane] >= 0},
             )
         )
         self._episode[lane] += 1
@@ -305,8 +310,8 @@ class VectorEnvs:
                 )
 
     def _check_reward(self, reward: np.ndarray) -> None:
-        if not math.isfinite(np.vdot(reward, reward)):
-            bad = np.flatnonzero(~np.isfinite(reward))
+        if not np.vdot(reward, reward) < _LARGEST:
+            bad = np.flatnonzero(~(np.abs(reward) <= _LARGEST))
             if len(bad):
                 raise NumbersBroke(
                     f"the environment returned the reward {reward[bad[0]]} in lane {bad[0]} "

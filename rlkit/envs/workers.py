@@ -6,7 +6,8 @@ Gymnasium's AsyncVectorEnv does the work. What is ours is around it:
   notebook's, torch's) and a CUDA context, and neither survives a fork. The server imports rlkit once, so a
   worker starts in milliseconds.
 - What was registered here by hand (in a notebook cell, in a script) travels to the workers by value, and the
-  main script is not run again in them, so it needs no `if __name__ == "__main__"`.
+  main script is not run again in them, so it needs no `if __name__ == "__main__"`. What cannot travel (a
+  lock, an open file) is refused by name, before anything is started.
 - The first failing worker's own traceback is shown before ours; a worker that died is named with its signal.
 - Closing never waits for ever, and closes every pipe and queue.
 """
@@ -15,20 +16,26 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.async_vector_env import AsyncState, _async_worker
+from gymnasium.vector.utils import CloudpickleWrapper
 
 from rlkit import registry
-from rlkit.envs.factory import EnvMaker
+from rlkit.config import EnvConfig
+from rlkit.envs import catalog
+from rlkit.envs.factory import EnvMaker, own_class
+from rlkit.errors import UserError
 
 _GRACE = 20  # seconds that a worker process outlives SIGTERM
 _PATIENCE = 10  # seconds that closing waits for a worker before it is ended
@@ -53,23 +60,11 @@ class Worker:
     maker: EnvMaker
     parent: int  # process id: a vector environment also makes one environment there, to read its spaces
     scratch: str | None = None  # where environments may write (rlkit.envs.scratch)
-    spec: Any = None  # of an environment that was registered by hand
-    names: dict[str, Any] = field(default_factory=dict)  # registered objects, by name
-    wrappers: dict[str, Any] = field(default_factory=dict)
+    luggage: bytes = b""  # what another process would not know by itself
 
     @staticmethod
     def of(maker: EnvMaker) -> Worker:
-        """With everything that another process would not know by itself."""
-        name = maker.config.id
-        spec = gym.registry.get(name)
-        return Worker(
-            maker,
-            os.getpid(),
-            os.environ.get("RLKIT_SCRATCH"),
-            spec if spec is not None and not isinstance(spec.entry_point, str) else None,
-            {name: registry.envs.get(name)} if name in registry.envs else {},
-            {name: registry.wrappers.get(name) for name in maker.wrappers},
-        )
+        return Worker(maker, os.getpid(), os.environ.get("RLKIT_SCRATCH"), _pack(maker))
 
     def __call__(self) -> gym.Env:
         if os.getpid() != self.parent:
@@ -77,13 +72,62 @@ class Worker:
             signal.signal(signal.SIGTERM, _end_soon)
             if self.scratch:
                 os.environ["RLKIT_SCRATCH"] = self.scratch
-            if self.spec is not None and self.spec.id not in gym.registry:
-                gym.registry[self.spec.id] = self.spec
-            for known, given in ((registry.envs, self.names), (registry.wrappers, self.wrappers)):
-                for name, target in given.items():
-                    if name not in known:
-                        known.add(name, target)
+            _unpack(self.luggage, self.maker.config.id)
         return self.maker()
+
+
+def why_not(config: EnvConfig, wrappers: dict[str, dict[str, Any]]) -> str | None:
+    """The reason why worker processes cannot make this environment, or None."""
+    try:
+        _pack(EnvMaker(config, wrappers))
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _pack(maker: EnvMaker) -> bytes:
+    """The objects behind the maker's names, by value where the main script or a notebook defined them."""
+    name = maker.config.id
+    module, _, bare = name.rpartition(":")
+    found = {("wrapper", key): registry.wrappers.get(key) for key in maker.wrappers}
+    if name in registry.envs:
+        found["environment", name] = registry.envs.get(name)
+    elif module == "__main__" and (own := own_class(name)):
+        found["environment", name] = own
+    elif module in ("", "__main__") and (spec := gym.registry.get(bare)):
+        if str(spec.entry_point).startswith("__main__:"):
+            spec = replace(spec, entry_point=load_env_creator(str(spec.entry_point)))
+        found["environment", bare] = spec
+    packed = {}
+    for (kind, key), thing in found.items():
+        try:
+            packed[kind, key] = pickle.dumps(CloudpickleWrapper(thing))
+        except Exception as error:  # whatever a __reduce__ raises
+            reason = str(error) or type(error).__name__
+            raise UserError(
+                f"the {kind} {key} cannot be sent to a worker process ({reason}); "
+                "make that object in its __init__, or in a module that it imports"
+            ) from error
+    return pickle.dumps(packed)
+
+
+def _unpack(luggage: bytes, name: str) -> None:
+    """Register here, in a worker, what was packed there."""
+    for (kind, key), packed in pickle.loads(luggage).items():
+        try:
+            thing = pickle.loads(packed).fn
+        except Exception as error:
+            raise UserError(
+                f"a worker process cannot load the {kind} {key} ({type(error).__name__}: {error}); "
+                "put it into a module that can be imported, or take env.engine=sync"
+            ) from error
+        if isinstance(thing, EnvSpec):
+            catalog.prepare(name)
+            gym.registry.setdefault(key, thing)
+            continue
+        known = registry.wrappers if kind == "wrapper" else registry.envs
+        if key not in known:
+            known.add(key, thing)
 
 
 class Workers(AsyncVectorEnv):
@@ -96,10 +140,11 @@ class Workers(AsyncVectorEnv):
             multiprocessing.get_context(method).set_forkserver_preload(["rlkit.envs.workers"])
         self.processes: list[Any] = []
         self.parent_pipes: list[Any] = []
+        worker = Worker.of(maker)
         with _main_left_alone():
             try:
                 super().__init__(
-                    [Worker.of(maker)] * num_envs, shared_memory=True, copy=False, context=method,
+                    [worker] * num_envs, shared_memory=True, copy=False, context=method,
                     worker=_work, autoreset_mode=AutoresetMode.DISABLED,
                 )  # fmt: skip
             except _GONE as error:
@@ -141,6 +186,8 @@ class Workers(AsyncVectorEnv):
             with suppress(*_GONE, OSError):
                 pipe.send(("close", None))
         for process in self.processes:
+            if process.pid is None:  # the start itself failed
+                continue
             process.join(0 if terminate else _PATIENCE)
             if process.is_alive():
                 process.kill()  # SIGTERM would be answered after _GRACE

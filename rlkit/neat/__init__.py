@@ -12,4 +12,8 @@ C connection slots, I inputs, O outputs.
     species       compatibility distance, speciation, stagnation
     reproduction  fitness sharing, offspring, the next generation
     network       genomes → batched networks
+    history       what every finished generation was like
+    naming        what inputs and outputs are called
+    story         champions, species and fitness of an evolution, for drawing
+    ini           neat-python's configuration files: checked, corrected, converted
 """

@@ -13,6 +13,7 @@ def crossover(fitter: Genomes, other: Genomes, disable_prob: float, draws: Draws
 
     A gene that is disabled in either parent is disabled in the child with `disable_prob`. Where parents are
     equally fit the caller decides by a coin who counts as the fitter; the paper would mix both structures.
+    The children have the fitter parents' own tensors of structure: hand over copies.
     """
     place, both = aligned(fitter.innovation, other.innovation)
     theirs = both & draws.coin(0.5, *both.shape)
@@ -29,10 +30,10 @@ def crossover(fitter: Genomes, other: Genomes, disable_prob: float, draws: Draws
         taken = shared & draws.coin(0.5, *shared.shape)
         attributes[name] = torch.where(taken, getattr(other, name).gather(1, at), mine)
     return Genomes(
-        node=fitter.node.clone(),
-        innovation=fitter.innovation.clone(),
-        source=fitter.source.clone(),
-        target=fitter.target.clone(),
+        node=fitter.node,
+        innovation=fitter.innovation,
+        source=fitter.source,
+        target=fitter.target,
         weight=weight,
         enabled=enabled,
         **attributes,

@@ -52,8 +52,9 @@ class Genomes:
         return Genomes(**{name: value.to(device) for name, value in state.items()})
 
     def take(self, rows: Tensor) -> Genomes:
-        """The genomes numbered `rows`, copied."""
-        return Genomes(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
+        """The genomes numbered `rows`, or chosen by a mask [P], copied."""
+        rows = (rows.nonzero().flatten() if rows.dtype == torch.bool else rows).to(self.device)
+        return Genomes(**{item.name: getattr(self, item.name).index_select(0, rows) for item in fields(self)})
 
     def with_rows(self, rows: Tensor, others: Genomes) -> Genomes:
         """These genomes with `others` in the places `rows`."""

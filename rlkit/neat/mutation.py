@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import accumulate
+
 import torch
 from torch import Tensor
 
@@ -9,32 +12,72 @@ from rlkit.neat.draws import Draws
 from rlkit.neat.genes import NONE, Genomes, widened
 from rlkit.neat.innovation import Innovations
 from rlkit.neat.network import adjacency
-from rlkit.neat.settings import Number, Settings
+from rlkit.neat.settings import RANDOM, Number, Settings
+
+STRUCTURAL = ("node_add_prob", "node_delete_prob", "conn_add_prob", "conn_delete_prob")
 
 
 def mutate(genomes: Genomes, settings: Settings, inputs: int, outputs: int,
            innovations: Innovations, draws: Draws) -> Genomes:  # fmt: skip
     """Every kind of mutation with its own probability; changes `genomes` and returns them, sorted."""
-    p = genomes.size
+    chosen = _structural(genomes.size, settings, draws)
     if settings.node_add_prob:
-        genomes = add_node(genomes, draws.coin(settings.node_add_prob, p), settings, innovations, draws)
+        rows = chosen("node_add_prob")
+        if settings.structural_mutation_surer:
+            bare = rows & ~(genomes.enabled & genomes.has_connection).any(1)
+            genomes = add_connection(genomes, bare, settings, inputs, outputs, innovations, draws)
+            rows &= ~bare
+        genomes = add_node(genomes, rows, settings, innovations, draws)
     if settings.node_delete_prob:
-        genomes = delete_node(genomes, draws.coin(settings.node_delete_prob, p), outputs, draws)
+        genomes = delete_node(genomes, chosen("node_delete_prob"), outputs, draws)
     if settings.conn_add_prob:
-        chosen = draws.coin(settings.conn_add_prob, p)
-        genomes = add_connection(genomes, chosen, settings, inputs, outputs, innovations, draws)
+        rows = chosen("conn_add_prob")
+        genomes = add_connection(genomes, rows, settings, inputs, outputs, innovations, draws)
     if settings.conn_delete_prob:
-        genomes = delete_connection(genomes, draws.coin(settings.conn_delete_prob, p), draws)
+        genomes = delete_connection(genomes, chosen("conn_delete_prob"), draws)
     genomes = genomes.trimmed()
     mutate_values(genomes, settings, draws)
     return genomes
 
 
+def _structural(size: int, settings: Settings, draws: Draws) -> Callable[[str], Tensor]:
+    """Which genomes [P] meet a structural mutation, by the name of its probability."""
+    if not settings.single_structural_mutation:
+        return lambda name: draws.coin(getattr(settings, name), size)
+    # One number per genome falls into at most one of four intervals; neat-python shrinks them to fit into 1.
+    edges = [0.0, *accumulate(getattr(settings, name) for name in STRUCTURAL)]
+    which = draws.uniform(size) * max(1.0, edges[-1])
+
+    def chosen(name: str) -> Tensor:
+        place = STRUCTURAL.index(name)
+        return (edges[place] <= which) & (which < edges[place + 1])
+
+    return chosen
+
+
 # ---------------------------------------------------------------------- values
+
+
+def first_choice(names: list[str], default: str, draws: Draws, *shape: int) -> Tensor:
+    """Places in `names` for new nodes: the default's, or any where that is random."""
+    if default == RANDOM:
+        return draws.below(len(names), *shape)
+    return torch.full(shape, names.index(default), device=draws.device)
+
+
+def first_switch(default: str, draws: Draws, *shape: int) -> Tensor:
+    """Whether new connections are enabled."""
+    if default == RANDOM:
+        return draws.coin(0.5, *shape)
+    return torch.full(shape, default == "enabled", device=draws.device)
 
 
 def fresh(number: Number, draws: Draws, *shape: int) -> Tensor:
     """New values of one attribute."""
+    if number.init_type == "uniform":
+        low = max(number.min_value, number.init_mean - 2 * number.init_stdev)
+        high = min(number.max_value, number.init_mean + 2 * number.init_stdev)
+        return low + (high - low) * draws.uniform(*shape)
     return (number.init_mean + number.init_stdev * draws.normal(*shape)).clamp(
         number.min_value, number.max_value
     )
@@ -60,10 +103,13 @@ def mutate_values(genomes: Genomes, settings: Settings, draws: Draws) -> None:
         before = getattr(genomes, name)
         after = perturbed(before, getattr(settings, name), draws)
         setattr(genomes, name, torch.where(chosen, after, before))
-    if settings.enabled_mutate_rate:
+    rate, on, off = (
+        settings.enabled_mutate_rate, settings.enabled_rate_to_true_add, settings.enabled_rate_to_false_add,
+    )  # fmt: skip
+    if rate or on or off:
         shape = genomes.enabled.shape
-        switched = draws.coin(settings.enabled_mutate_rate, *shape)
-        genomes.enabled = torch.where(switched, draws.coin(0.5, *shape), genomes.enabled)
+        which, limit = draws.uniform(*shape), torch.where(genomes.enabled, rate + off, rate + on)
+        genomes.enabled = torch.where(which < limit, which < limit / 2, genomes.enabled)
     genomes.activation = _redrawn(
         genomes.activation, settings.activation_mutate_rate, len(settings.activations), draws
     )
@@ -88,26 +134,26 @@ def add_node(genomes: Genomes, chosen: Tensor, settings: Settings, innovations: 
     The old connection is disabled, the one into the new node weighs 1, the one out of it the old weight, so
     that the network changes as little as it can.
     """
-    place, there = draws.choice(genomes.enabled & genomes.has_connection)
-    new_value = {
-        "activation": draws.below(len(settings.activations), genomes.size),
-        "aggregation": draws.below(len(settings.aggregations), genomes.size),
-        "response": fresh(settings.response, draws, genomes.size),
-    }
-    rows = (chosen & there).nonzero().flatten()
-    if not len(rows):
+    rows = (chosen & (genomes.enabled & genomes.has_connection).any(1)).nonzero().flatten()
+    n = len(rows)
+    if not n:
         return genomes
-    place = place[rows]
+    place, _ = draws.choice(genomes.enabled[rows] & genomes.has_connection[rows])
+    new_value = {
+        "activation": first_choice(settings.activations, settings.activation_default, draws, n),
+        "aggregation": first_choice(settings.aggregations, settings.aggregation_default, draws, n),
+        "response": fresh(settings.response, draws, n),
+    }
     split, weight = genomes.innovation[rows, place], genomes.weight[rows, place]
     source, target = genomes.source[rows, place], genomes.target[rows, place]
     node, into, out = innovations.splits(split)
-    genomes = widened(genomes, genomes.node.shape[1] + 1, genomes.innovation.shape[1] + 2)
+    genomes = _with_room(genomes, rows, 1, 2)
     genomes.enabled[rows, place] = False
     # Rows are sorted and new numbers are higher than all before: behind the last gene is their place.
-    _put_node(genomes, rows, node, {name: value[rows] for name, value in new_value.items()})
-    ones = torch.ones_like(weight)
-    _put_connection(genomes, rows, into, source, node, ones)
-    _put_connection(genomes, rows, out, node, target, weight)
+    _put_node(genomes, rows, node, new_value)
+    ones, on = torch.ones_like(weight), torch.ones_like(rows, dtype=torch.bool)
+    _put_connection(genomes, rows, into, source, node, ones, on)
+    _put_connection(genomes, rows, out, node, target, weight, on)
     return genomes
 
 
@@ -116,6 +162,7 @@ def add_connection(genomes: Genomes, chosen: Tensor, settings: Settings, inputs:
     """Join two nodes of the chosen genomes [P] that no gene joins yet, uniformly among all such pairs.
 
     Never into an input, and, in feed-forward networks, never so that a cycle arises, nor out of an output.
+    Where no pair is left, `structural_mutation_surer` enables a gene instead.
     """
     rows = chosen.nonzero().flatten()
     if not len(rows):
@@ -123,7 +170,13 @@ def add_connection(genomes: Genomes, chosen: Tensor, settings: Settings, inputs:
     part = genomes.take(rows)
     place, there = draws.choice(_joinable(part, settings, inputs, outputs).flatten(1))
     weight = fresh(settings.weight, draws, len(rows))
+    enabled = first_switch(settings.enabled_default, draws, len(rows))
+    if settings.structural_mutation_surer:
+        gene, off = draws.choice(part.has_connection & ~part.enabled)
+        full = ~there & off
+        genomes.enabled[rows[full], gene[full]] = True
     rows, place, weight, part = rows[there], place[there], weight[there], part.take(there)
+    enabled = enabled[there]
     if not len(rows):
         return genomes
     across = inputs + part.node.shape[1]
@@ -132,8 +185,8 @@ def add_connection(genomes: Genomes, chosen: Tensor, settings: Settings, inputs:
     from_node = part.node.gather(1, (source_at - inputs).clamp(min=0)[:, None])[:, 0]
     source = torch.where(source_at < inputs, -1 - source_at, from_node)
     number = innovations.connections(source, target)
-    genomes = widened(genomes, genomes.node.shape[1], genomes.innovation.shape[1] + 1)
-    _put_connection(genomes, rows, number, source, target, weight)
+    genomes = _with_room(genomes, rows, 0, 1)
+    _put_connection(genomes, rows, number, source, target, weight, enabled)
     return genomes
 
 
@@ -181,6 +234,12 @@ def delete_connection(genomes: Genomes, chosen: Tensor, draws: Draws) -> Genomes
     return genomes.sorted()
 
 
+def _with_room(genomes: Genomes, rows: Tensor, nodes: int, connections: int) -> Genomes:
+    """The genomes, wide enough for so many genes more in these rows."""
+    most = (int(there[rows].sum(1).max()) for there in (genomes.has_node, genomes.has_connection))
+    return widened(genomes, next(most) + nodes, next(most) + connections)
+
+
 def _put_node(genomes: Genomes, rows: Tensor, node: Tensor, values: dict[str, Tensor]) -> None:
     at = genomes.has_node[rows].sum(1)
     genomes.node[rows, at] = node
@@ -190,8 +249,8 @@ def _put_node(genomes: Genomes, rows: Tensor, node: Tensor, values: dict[str, Te
 
 
 def _put_connection(genomes: Genomes, rows: Tensor, number: Tensor, source: Tensor, target: Tensor,
-                    weight: Tensor) -> None:  # fmt: skip
+                    weight: Tensor, enabled: Tensor) -> None:  # fmt: skip
     at = genomes.has_connection[rows].sum(1)
     genomes.innovation[rows, at] = number
     genomes.source[rows, at], genomes.target[rows, at] = source, target
-    genomes.weight[rows, at], genomes.enabled[rows, at] = weight, True
+    genomes.weight[rows, at], genomes.enabled[rows, at] = weight, enabled

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from rlkit.neat.functions import activate, aggregate
-from rlkit.neat.genes import NONE, Genomes
+from rlkit.neat.genes import Genomes
 from rlkit.neat.settings import Settings
+
+_WORD = 62  # nodes in one mask of 64 bits
 
 
 @dataclass
@@ -46,10 +48,7 @@ class Networks:
     def take(self, rows: Tensor) -> Networks:
         """The networks numbered `rows`."""
         parts = ("matrix", "linked", "bias", "response", "activation", "aggregation", "output", "used")
-        return Networks(
-            inputs=self.inputs, layers=self.layers, recurrent=self.recurrent, activations=self.activations,
-            aggregations=self.aggregations, **{name: getattr(self, name)[rows] for name in parts},
-        )  # fmt: skip
+        return replace(self, **{name: getattr(self, name).index_select(0, rows) for name in parts})
 
     def to(self, dtype: torch.dtype) -> Networks:
         """The same networks in another precision."""
@@ -91,113 +90,115 @@ class Networks:
 def build(genomes: Genomes, inputs: int, outputs: int, settings: Settings) -> Networks:
     """The networks of P genomes; shapes follow the largest of them."""
     live = genomes.enabled & genomes.has_connection
-    linked = adjacency(genomes, live, inputs)  # [P, M, I + M], in order of ids
-    needed = _needed(linked, outputs, inputs)
-    linked = linked & needed[:, :, None]
-    # neat-python: a recurrent node without inputs keeps 0, a feed-forward one is activation(bias)
-    used = needed if settings.feed_forward else needed & linked.any(2)
-    depth = _depth(linked, inputs) if settings.feed_forward else torch.zeros_like(genomes.node)
-    slot, layers = _slots(depth, needed)
-    return _placed(genomes, live, used, slot, layers, inputs, outputs, settings)
+    target, source = _ends(genomes, inputs)
+    nodes, between = genomes.node.shape[1], live & (source >= inputs)
+    node = (source - inputs).clamp_(min=0)
+    used = needed = _needed(_masks(node, target, between, nodes), outputs)
+    if settings.feed_forward:
+        slot, layers = _slots(needed, _masks(target, node, between, nodes))
+    else:  # neat-python: a recurrent node without inputs keeps 0, a feed-forward one is activation(bias)
+        slot, layers = _slots(needed, None)
+        fed = torch.zeros(len(live), nodes + 1, dtype=torch.bool, device=live.device)
+        used = needed & fed.scatter_(1, torch.where(live, target, nodes), True)[:, :nodes]
 
-
-def adjacency(genomes: Genomes, live: Tensor, inputs: int) -> Tensor:
-    """[P, M, I + M] bool: an enabled connection leads from value k to node m."""
-    p, m = genomes.node.shape
-    row, source, found = _ends(genomes, live, inputs)
-    linked = torch.zeros(p, m + 1, inputs + m, dtype=torch.bool, device=genomes.device)
-    linked.view(p, -1).scatter_(
-        1, torch.where(found, row, m) * (inputs + m) + torch.where(found, source, 0), True
-    )
-    return linked[:, :m]
-
-
-def _ends(genomes: Genomes, live: Tensor, inputs: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each connection [P, C]: target's place among the nodes, source's among the values, whether live."""
-    row, there = _place(genomes.node, genomes.target)
-    at, known = _place(genomes.node, genomes.source)
-    source = torch.where(genomes.source < 0, -1 - genomes.source, at + inputs)
-    return row, source, live & there & (known | (genomes.source < 0))
-
-
-def _place(nodes: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each id [P, C] stands among the ascending node ids [P, M]."""
-    place = torch.searchsorted(nodes, ids.contiguous()).clamp_(max=nodes.shape[1] - 1)
-    return place, (nodes.gather(1, place) == ids) & (ids < NONE)
-
-
-def _needed(linked: Tensor, outputs: int, inputs: int) -> Tensor:
-    """[P, M] outputs, and every node that one of them depends on."""
-    needed = torch.zeros(linked.shape[:2], dtype=torch.bool, device=linked.device)
-    needed[:, :outputs] = True
-    while True:
-        more = needed | (linked[:, :, inputs:] & needed[:, :, None]).any(1)
-        if bool((more == needed).all()):
-            return needed
-        needed = more
-
-
-def _depth(linked: Tensor, inputs: int) -> Tensor:
-    """[P, M] length of the longest path that leads to a node from an input or a node without inputs."""
-    between = linked[:, :, inputs:]
-    depth = torch.zeros(linked.shape[:2], dtype=torch.int64, device=linked.device)
-    for _ in range(linked.shape[1] + 1):
-        more = torch.where(between, depth[:, None, :] + 1, 0).amax(2)
-        if bool((more == depth).all()):
-            return depth
-        depth = more
-    raise ValueError("a feed-forward genome has a cycle")
-
-
-def _slots(depth: Tensor, used: Tensor) -> tuple[Tensor, list[int]]:
-    """Each node's slot [P, M] in the order of layers (the number of slots if it has none), layer widths."""
-    deepest = int(depth[used].max()) if bool(used.any()) else 0
-    begin, slot, layers = 0, torch.zeros_like(depth), []
-    for layer in range(deepest + 1):
-        here = used & (depth == layer)
-        rank = here.cumsum(1) - 1
-        width = int(here.sum(1).max())
-        slot = torch.where(here, begin + rank, slot)
-        layers.append(width)
-        begin += width
-    return torch.where(used, slot, begin), layers
-
-
-def _placed(genomes: Genomes, live: Tensor, used: Tensor, slot: Tensor, layers: list[int],
-            inputs: int, outputs: int, settings: Settings) -> Networks:  # fmt: skip
-    """Attributes and weights at their slots; the last slot collects what is left out, and is cut off."""
     p, slots = genomes.size, sum(layers)
+    into = slot.gather(1, target)
+    out_of = torch.where(source < inputs, source, inputs + slot.gather(1, node))
+    kept = live & (into < slots) & (out_of < inputs + slots)
+    # Genomes last: lanes read this memory so. The last row collects what is left out, and is cut off.
+    rest = (inputs + slots) * slots
+    place = torch.where(kept, out_of * slots + into, rest) * p + torch.arange(p, device=live.device)[:, None]
+
+    def spread(values: Tensor | bool, dtype: torch.dtype) -> Tensor:
+        rows = torch.zeros((rest + 1) * p, dtype=dtype, device=live.device)
+        given = values.flatten() if isinstance(values, Tensor) else values
+        rows.scatter_(0, place.flatten(), given)
+        return rows[: rest * p].view(inputs + slots, slots, p).permute(2, 1, 0)
 
     def scatter(value: Tensor) -> Tensor:
         out = torch.zeros(p, slots + 1, dtype=value.dtype, device=value.device)
         return out.scatter_(1, slot, value)[:, :slots]
 
-    row, source, found = _ends(genomes, live, inputs)
-    node_slot = slot.gather(1, row)
-    source_slot = torch.where(
-        source < inputs, source, inputs + slot.gather(1, (source - inputs).clamp(min=0))
-    )
-    width = inputs + slots + 1
-    kept = found & (node_slot < slots) & (source_slot < inputs + slots)
-    index = torch.where(kept, node_slot * width + source_slot, slots * width)
-    matrix = torch.zeros(p, (slots + 1) * width, device=genomes.device)
-    matrix.scatter_(1, index, torch.where(kept, genomes.weight, 0.0))
-    link = torch.zeros(p, (slots + 1) * width, dtype=torch.bool, device=genomes.device)
-    link.scatter_(1, index, kept)
-    shape = (p, slots + 1, width)
-    output = inputs + slot[:, :outputs]
     return Networks(
         inputs=inputs,
         layers=layers,
-        matrix=matrix.view(shape)[:, :slots, : inputs + slots].contiguous(),
-        linked=link.view(shape)[:, :slots, : inputs + slots].contiguous(),
+        matrix=spread(genomes.weight, torch.float32),
+        linked=spread(True, torch.bool),
         bias=scatter(genomes.bias),
         response=scatter(genomes.response),
         activation=scatter(genomes.activation),
         aggregation=scatter(genomes.aggregation),
-        output=output.clamp(max=inputs + max(slots - 1, 0)),
+        output=(inputs + slot[:, :outputs]).clamp(max=inputs + max(slots - 1, 0)),
         used=scatter(used),
         recurrent=not settings.feed_forward,
         activations=settings.activations,
         aggregations=settings.aggregations,
     )
+
+
+def adjacency(genomes: Genomes, live: Tensor, inputs: int) -> Tensor:
+    """[P, M, I + M] bool: one of the `live` connections leads from value k to node m."""
+    p, m = genomes.node.shape
+    target, source = _ends(genomes, inputs)
+    linked = torch.zeros(p, m + 1, inputs + m, dtype=torch.bool, device=genomes.device)
+    linked.view(p, -1).scatter_(1, torch.where(live, target, m) * (inputs + m) + source, True)
+    return linked[:, :m]
+
+
+def _ends(genomes: Genomes, inputs: int) -> tuple[Tensor, Tensor]:
+    """Of each connection [P, C]: its target's place among the nodes, its source's among the values.
+
+    Inputs, then nodes are values. Of empty slots any place that there is.
+    """
+    last = genomes.node.shape[1] - 1
+    target = torch.searchsorted(genomes.node, genomes.target).clamp_(max=last)
+    node = torch.searchsorted(genomes.node, genomes.source).clamp_(max=last)
+    source = torch.where(genomes.source < 0, -1 - genomes.source, node + inputs)
+    return target, source
+
+
+def _masks(at: Tensor, of: Tensor, live: Tensor, nodes: int) -> Tensor:
+    """[P, M, W] int64: node `of` [P, C] as a bit of node `at` [P, C], for the connections that live."""
+    words = -(-nodes // _WORD)
+    masks = torch.zeros(len(at), nodes * words + 1, dtype=torch.int64, device=at.device)
+    place = torch.where(live, at * words + of // _WORD, nodes * words)
+    masks.scatter_add_(1, place, torch.bitwise_left_shift(torch.ones_like(of), of % _WORD))
+    return masks[:, :-1].view(len(at), nodes, words)
+
+
+def _pack(flags: Tensor) -> Tensor:
+    """Nodes [P, M] bool as bits [P, 1, W] int64."""
+    nodes = flags.shape[1]
+    bits = torch.ones_like(flags[0], dtype=torch.int64)
+    bits = torch.bitwise_left_shift(bits, torch.arange(nodes, device=flags.device) % _WORD)
+    words = [slice(k, k + _WORD) for k in range(0, nodes, _WORD)]
+    return torch.stack([(flags[:, word] * bits[word]).sum(1) for word in words], dim=1)[:, None]
+
+
+def _needed(feeds: Tensor, outputs: int) -> Tensor:
+    """[P, M] outputs, and every node that one of them depends on; feeds: [P, M, W] whom a node leads to."""
+    needed = torch.zeros(feeds.shape[:2], dtype=torch.bool, device=feeds.device)
+    needed[:, :outputs] = True
+    while True:
+        more = needed | ((feeds & _pack(needed)) != 0).any(2)
+        if torch.equal(more, needed):
+            return needed
+        needed = more
+
+
+def _slots(needed: Tensor, sources: Tensor | None) -> tuple[Tensor, list[int]]:
+    """Each node's slot [P, M] in the order of layers (the number of slots if it has none), layer widths.
+
+    A layer holds the nodes all of whose sources [P, M, W] stand in earlier ones; None: there is but one.
+    """
+    slot, layers, left = torch.zeros_like(needed, dtype=torch.int64), list[int](), needed
+    while bool(left.any()):
+        here = left if sources is None else left & ((sources & _pack(left)) == 0).all(2)
+        counted = here.cumsum(1)
+        width = int(counted[:, -1].max())
+        if not width:
+            raise ValueError("a feed-forward genome has a cycle")
+        slot = torch.where(here, counted + (sum(layers) - 1), slot)
+        layers.append(width)
+        left = left & ~here
+    return torch.where(needed, slot, sum(layers)), layers

@@ -12,11 +12,14 @@ from torch import Tensor
 from rlkit.neat.crossover import crossover
 from rlkit.neat.draws import Draws
 from rlkit.neat.genes import Genomes, stacked
+from rlkit.neat.history import COLUMNS, Generation, History
 from rlkit.neat.initial import first_generation
 from rlkit.neat.innovation import Innovations
 from rlkit.neat.mutation import mutate
 from rlkit.neat.settings import Settings
 from rlkit.neat.species import SpeciesSet
+
+RIVALS = 5  # of a generation
 
 
 @dataclass
@@ -26,6 +29,15 @@ class Parents:
     elite: Tensor  # [E] champions that live on unchanged
     first: Tensor  # [n] first parents
     second: Tensor  # [n] second parents; the first again where there is one parent only
+
+
+@dataclass
+class Rival:
+    """A genome of a finished generation that may be its champion."""
+
+    id: int
+    fitness: float
+    genome: Genomes  # [1]
 
 
 class Evolution:
@@ -46,13 +58,18 @@ class Evolution:
         self.champions: Genomes | None = None  # [G] the best genome of each finished generation
         self.champion_ids: list[int] = []
         self.best: list[float] = []  # their fitness
+        self.rivals: list[Rival] = []  # the best few of the newest finished generation, the champion first
+        self.history = History()  # what every finished generation was like
         self.report: dict[str, float] = {}  # what the last generation was like
 
     def advance(self, fitness: Tensor) -> None:
         """Replace the population by its offspring. fitness [P], higher is better, finite."""
         fitness = fitness.double().cpu()
         # Of equals the oldest: it has lived through other generations' episodes, too.
-        champion = int(torch.where(fitness == fitness.max(), self.ids, self._next_id).argmin())
+        by_age = torch.argsort(self.ids)
+        best = by_age[torch.argsort(fitness[by_age], descending=True, stable=True)][:RIVALS].tolist()
+        champion = best[0]
+        self.rivals = [Rival(int(self.ids[row]), float(fitness[row]), self._one(row)) for row in best]
         self._remember(champion, fitness)
         ended = self.species.stagnant(fitness, self.generation)
         self.generation += 1
@@ -77,8 +94,18 @@ class Evolution:
         row = 0 if self.champions is None else self.champions.size - 1
         return source.take(torch.tensor([row], device=source.device)).trimmed()
 
+    def crown(self, rival: Rival) -> None:
+        """Make one of the `rivals` the champion of the newest finished generation."""
+        assert self.champions is not None
+        earlier = torch.arange(self.champions.size - 1, device=self.champions.device)
+        self.champions = stacked([self.champions.take(earlier), rival.genome]).trimmed()
+        self.champion_ids[-1], self.best[-1] = rival.id, rival.fitness
+
+    def _one(self, row: int) -> Genomes:
+        return self.genomes.take(torch.tensor([row], device=self.genomes.device))
+
     def _remember(self, champion: int, fitness: Tensor) -> None:
-        one = self.genomes.take(torch.tensor([champion], device=self.genomes.device))
+        one = self._one(champion)
         self.champions = one if self.champions is None else stacked([self.champions, one]).trimmed()
         self.champion_ids.append(int(self.ids[champion]))
         self.best.append(float(fitness[champion]))
@@ -88,12 +115,16 @@ class Evolution:
             "neat/generation": float(self.generation), "neat/best": float(fitness.max()),
             "neat/mean": float(fitness.mean()), "neat/worst": float(fitness.min()),
             "neat/species": float(len(sizes)), "neat/species_largest": float(max(sizes)),
+            "neat/species_smallest": float(min(sizes)),
             "neat/nodes": float(nodes[champion]) - self.outputs,
             "neat/connections": float(connections[champion]),
             "neat/nodes_mean": float(nodes.mean()) - self.outputs,
             "neat/connections_mean": float(connections.mean()), "neat/threshold": self.species.threshold,
             "neat/extinctions": float(self.extinctions),
         }  # fmt: skip
+        told = {column: self.report[f"neat/{column}"] for column in COLUMNS}
+        living = [one.id for one in self.species.species]
+        self.history.add(Generation(**told, sizes=dict(zip(living, sizes, strict=True))))
 
     def _breed(self, fitness: Tensor, parents: Parents) -> Genomes:
         a, b = parents.first, parents.second
@@ -108,7 +139,7 @@ class Evolution:
 
     def _restart(self, champion: int) -> None:
         fresh, _ = first_generation(self.size - 1, self.inputs, self.outputs, self.settings, self.draws)
-        kept = self.genomes.take(torch.tensor([champion], device=self.genomes.device))
+        kept = self._one(champion)
         self.genomes = stacked([kept, fresh]).trimmed()
         self.ids = torch.cat([self.ids[champion : champion + 1], self._new_ids(self.size - 1)])
         self.species.drop([True] * len(self.species.species))
@@ -119,7 +150,7 @@ class Evolution:
         return torch.arange(first, first + count)
 
     def _least(self) -> int:
-        return max(1, self.settings.elitism)
+        return max(self.settings.min_species_size, self.settings.elitism)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -128,6 +159,7 @@ class Evolution:
             "species": self.species.state_dict(), "random": self.draws.generator.get_state(),
             "champions": None if self.champions is None else self.champions.state_dict(),
             "champion_ids": list(self.champion_ids), "best": list(self.best),
+            "history": self.history.state_dict(),
             "innovations": [self.innovations.next_number, self.innovations.next_node],
         }  # fmt: skip
 
@@ -141,6 +173,7 @@ class Evolution:
         rows = state["champions"]
         self.champions = None if rows is None else Genomes.from_state(rows, self.draws.device)
         self.champion_ids, self.best = list(state["champion_ids"]), list(state["best"])
+        self.history.load_state_dict(state["history"])
 
 
 def offspring(fitness: Tensor, members: Tensor, alive: list[int], size: int, least: int) -> list[int]:

@@ -28,9 +28,17 @@ class Distances:
     def __init__(self, genomes: Genomes, settings: Settings) -> None:
         self.settings = settings
         self._weight, self._innovation = genomes.weight, genomes.innovation
-        self._columns, column = torch.unique(genomes.innovation, return_inverse=True)
-        self._column = column.to(torch.int32)  # [P, C] half as much memory to walk through
         there = genomes.has_connection
+        # Which innovation numbers there are, without sorting all genes; the last column: empty slots.
+        number = torch.where(there, genomes.innovation, -1)
+        empty = int(number.max()) + 1
+        number = torch.where(there, number, empty)
+        seen = torch.zeros(empty + 1, dtype=torch.int32, device=number.device)
+        seen.index_fill_(0, number.flatten(), 1)[empty] = 1
+        self._columns = seen.nonzero().flatten()
+        self._columns[-1] = NONE
+        place = seen.cumsum(0, dtype=torch.int32).sub_(1)
+        self._column = place.index_select(0, number.flatten()).view_as(number)  # [P, C]
         self._count, self._last = there.sum(1), _last(genomes.innovation, there)  # [P], [P]
 
     def to(self, others: Genomes, rows: Tensor | None = None) -> Tensor:
@@ -88,7 +96,7 @@ class Species:
 
     id: int
     created: int  # generation
-    best: float = -float("inf")  # highest fitness that a member ever had
+    best: float = -float("inf")  # the highest that its fitness ever was
     improved: int = 0  # generation in which `best` last rose
 
     def state(self) -> list[float]:
@@ -102,6 +110,16 @@ def _founders(near: Tensor) -> Tensor:
         if not any(row[earlier] for earlier in chosen):
             chosen.append(number)
     return torch.tensor(chosen, device=near.device)
+
+
+def _scores(fitness: Tensor, members: Tensor, species: int, kind: str) -> Tensor:
+    """The max, min, mean or median fitness of each species' members; of two middle values their mean."""
+    if kind == "median":
+        return torch.stack([fitness[members == number].quantile(0.5) for number in range(species)])
+    how = {"max": "amax", "min": "amin", "mean": "mean"}[kind]
+    return torch.zeros(species, dtype=fitness.dtype).scatter_reduce(
+        0, members, fitness, how, include_self=False
+    )
 
 
 class SpeciesSet:
@@ -198,9 +216,8 @@ class SpeciesSet:
     def stagnant(self, fitness: Tensor, generation: int) -> list[bool]:
         """Which species end: no improvement for too long, and not among the best few."""
         members = self.members.to(fitness.device)
-        tops = torch.full((len(self.species),), -torch.inf, dtype=fitness.dtype)
-        tops = tops.scatter_reduce(0, members, fitness, "amax")
-        for best, one in zip(tops.tolist(), self.species, strict=True):
+        scores = _scores(fitness, members, len(self.species), self.settings.species_fitness)
+        for best, one in zip(scores.tolist(), self.species, strict=True):
             if best > one.best:
                 one.best, one.improved = best, generation
         order = sorted(range(len(self.species)), key=lambda i: self.species[i].best, reverse=True)

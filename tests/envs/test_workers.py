@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -105,6 +106,15 @@ def test_an_environment_that_cannot_be_made_in_a_worker_says_why() -> None:
     assert "Unmakeable" in "".join(traceback.format_exception(caught.value)) or "__init__" in str(
         caught.value.__cause__
     )
+
+
+def test_a_start_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(process: Any) -> None:
+        raise OSError("a planted lack of processes")
+
+    monkeypatch.setattr(type(multiprocessing.get_context("forkserver").Process()), "start", start)
+    with pytest.raises(OSError, match="a planted lack"):
+        workers("CartPole-v1")
 
 
 @pytest.mark.usefixtures("registered")

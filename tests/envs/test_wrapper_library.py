@@ -98,7 +98,6 @@ def test_what_cannot_serve_says_what_does(name: str) -> None:
         ("grayscale", {}, r"colour image .*; here: observation Box\(4\)"),
         ("clip_action", {}, "a Box action"),
         ("rescale_action", {"min_action": -1, "max_action": 1}, r"Box action; .* Discrete\(2\)"),
-        ("add_render_observation", {}, "render_mode=rgb_array"),
         ("filter_observation", {"filter_keys": ["a"]}, "Dict or Tuple"),
         ("transform_reward", {"func": "math:nothing"}, "math has no nothing"),
         ("dtype_observation", {"dtype": "flaot"}, "flaot is no number type"),
@@ -110,6 +109,19 @@ def test_a_misfit_is_one_sentence(name: str, arguments: dict[str, Any], said: st
     with pytest.raises(UserError, match=said) as caught:
         probe(EnvConfig(), {name: arguments})
     assert f"wrapper {name} does not fit CartPole-v1" in str(caught.value)
+
+
+def test_frames_are_drawn_for_the_wrapper_that_looks_at_them() -> None:
+    assert probe(EnvConfig(), {"add_render_observation": {}}).obs.leaves[0].shape == (400, 600, 3)
+    for name in ("Copy-v0", "tests.envs.test_wrapper_library:Blind"):
+        with pytest.raises(UserError, match=r"wrapper add_render_observation does not fit .* draws frames"):
+            probe(EnvConfig(name), {"add_render_observation": {}})
+
+
+class Blind(gym.Env):
+    """It draws nothing and takes no render_mode."""
+
+    observation_space, action_space = S.Box(0, 1, (1,)), S.Discrete(2)
 
 
 def test_needed_arguments_are_asked_for() -> None:

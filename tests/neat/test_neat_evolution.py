@@ -127,7 +127,9 @@ def test_a_species_that_does_not_improve_ends_but_the_best_do_not() -> None:
 
 
 def test_extinction_keeps_the_champion() -> None:
-    settings = Settings(max_stagnation=1, species_elitism=0, node_add_prob=0.5)
+    settings = Settings(  # one species for all: a new one would have nothing to fall short of
+        max_stagnation=1, species_elitism=0, node_add_prob=0.5, compatibility_threshold=50.0
+    )
     evolution = Evolution(30, 3, 2, settings, draws())
     evolution.advance(torch.arange(30.0))
     champion, number = genes_of(evolution.genomes, 7), int(evolution.ids[7])

@@ -113,7 +113,7 @@ class Reaper:
         original = VectorEnvs.recv
 
         def recv(envs: VectorEnvs) -> Any:
-            self.at({"train": "step", "eval": "evaluation", "test": "test"}[envs._stream])
+            self.at({"train": "step", "eval": "evaluation", "check": "check", "test": "test"}[envs._stream])
             return original(envs)
 
         VectorEnvs.recv = recv  # type: ignore[method-assign]

@@ -43,8 +43,13 @@ RUNS: dict[str, tuple[str, ...]] = {
     "ppo-1": (*PPO_WORDS, "env=pendulum", "env.max_episode_steps=30", "trainer.total_steps=1000"),
     "ppo-3": (*PPO_WORDS, "env.num_envs=3", "env.max_episode_steps=25", "trainer.total_steps=1400"),
     "neat": (*NEAT_WORDS, "env.max_episode_steps=25", "trainer.total_steps=1400"),
+    # Who wins once is checked and does not win twenty times: every generation has its checks.
+    "neat-checked": (*NEAT_WORDS, "env=blackjack", "env.solved_at=0.9", "agent.trials=1",
+                     "trainer.total_steps=600", "trainer.check_episodes=20"),
     "neat-recurrent": (*NEAT_WORDS, "agent.evolution.feed_forward=false", "env=pendulum", "env.num_envs=40",
                        "env.max_episode_steps=20", "trainer.total_steps=1400"),
+    "neat-torch": (*NEAT_WORDS, "agent.trials=3", "agent.same_seeds=false", "env.engine=torch",
+                   "env.num_envs=70", "env.max_episode_steps=25", "trainer.total_steps=1400"),
 }  # fmt: skip
 
 # Where each run is killed; more than one place means one kill after the other.
@@ -58,7 +63,9 @@ PLACES: dict[str, list[tuple[str, ...]]] = {
     "ppo-1": [("step",), ("publish",), ("evaluation", "save")],
     "ppo-3": [("step", "step"), ("evaluation",), ("saved",), ("test",)],
     "neat": [("step", "step"), ("evaluation",), ("published",), ("early",)],
+    "neat-checked": [("check",), ("step", "check")],
     "neat-recurrent": [("step", "step"), ("saved",)],
+    "neat-torch": [("row", "row"), ("published",)],
 }  # fmt: skip
 CASES = [(name, places) for name, listed in PLACES.items() for places in listed]
 
@@ -80,14 +87,17 @@ def words_of(name: str) -> tuple[str, ...]:
     return (*TINY, *EVERY, *RUNS[name])
 
 
-def a_call(place: str, counts: dict[str, int], seed: str, resumed: bool) -> tuple[str, int]:
-    """Which pass of a place is the last one: any of those that the whole run makes."""
+def a_call(place: str, counts: dict[str, int], seed: str, resumed: bool, again: bool) -> tuple[str, int]:
+    """Which pass of a place is the last one: any of those that the whole run makes.
+
+    again: the run is killed once more later: enough has to be left for that.
+    """
     if place == "early":
         return "step", 40  # before the first checkpoint
     if place in ("replay", "rewound", "cut"):
         return place, 1  # while the checkpoint is being restored
-    highest = max(1, counts[place] // 3) if resumed else counts[place]
-    return place, random.Random(seed).randint(1, highest)
+    highest = counts[place] // 3 if resumed else counts[place] // 2 if again else counts[place]
+    return place, random.Random(seed).randint(1, max(1, highest))
 
 
 @pytest.mark.parametrize(("name", "places"), CASES, ids=["-".join((name, *places)) for name, places in CASES])
@@ -97,7 +107,7 @@ def test_killed_and_continued_equals_uninterrupted(
     whole, folder = reference(name), tmp_path / "cut"
     counts = passes(whole)
     for number, place in enumerate(places):
-        kill = a_call(place, counts, f"{name}{places}{number}", number > 0)
+        kill = a_call(place, counts, f"{name}{places}{number}", number > 0, number + 1 < len(places))
         code = run(words_of(name), folder, kill=kill, resume="run" if number else None)
         assert code == -9, f"{kill}: {log_of(folder).read_text()}"
     assert run(words_of(name), folder, resume="run") == 0, log_of(folder).read_text()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rlkit.arriving import Arriving
 from rlkit.envs.batched.ahead import Ahead
 from rlkit.envs.batched.counting import episode_seeds, lane_keys, uniforms_array
 from rlkit.envs.batched.records import Actions, Finished, Ring
@@ -44,8 +45,8 @@ class BatchedEnvs:
     eager.
 
     On the host a step looks which lanes ended and tells. On a device it does not wait for any number, and
-    the flags of `TimeStep` that the host should know are None; only a decision with `seeds` costs one small
-    transfer, the number of lanes that are not parked.
+    the flags of `TimeStep` that the host should know are None; a decision with `seeds` starts one small
+    transfer, the number of lanes that are not parked, which the next step reads.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class BatchedEnvs:
         self._plain, self._seeded = (wrap(bound(self._task, limit, self.recorded_lanes)) for _ in range(2))
         self._yes = torch.ones(num_envs, dtype=torch.bool, device=self._device)
         self._no = torch.zeros(num_envs, dtype=torch.bool, device=self._device)
+        self._nothing = torch.zeros(num_envs, device=self._device)
         leaf = action_spec.leaves[0]
         self._scale: tuple[Tensor, Tensor] | None = None  # from the policy's units to the environment's
         if leaf.kind == "box" and (leaf.scale != 1.0).any() | (leaf.shift != 0.0).any():
@@ -87,11 +89,12 @@ class BatchedEnvs:
     def _stand(self, carry: Carry, t: int = 0, now: int = 0) -> None:
         """Continue from here; nothing has finished yet."""
         self._carry, self._t, self._now = carry, t, now
-        self._busy = self._count_busy()
+        self._look()
         self._over = torch.zeros((), dtype=torch.int64, device=self._device)
         self._actions = Actions([n for n in self._with_actions if n < self.recorded_lanes], self._device)
         self._finished = Finished(self.num_envs, self._actions)
         self._seeds: Tensor | None = None
+        self._facts: dict[str, Tensor] = {}
         self._oldest = int(carry["book"][BEGIN].min())  # no running episode began earlier
         if self._host:
             self._book = carry["book"].numpy()  # the same memory
@@ -99,6 +102,7 @@ class BatchedEnvs:
             self._ahead = Ahead(self._task, self._keys.numpy().view(np.uint64), self._book[EPISODE])
         else:
             self._ring = Ring(self.recorded_lanes, self._device)
+            self._arriving, self._counting = Arriving(self._device), False
         self.obs = {"obs": self._task.observe(carry["state"])}
 
     # ------------------------------------------------------------------ the verbs
@@ -119,7 +123,7 @@ class BatchedEnvs:
         """Hand over the actions [N, A]."""
         action = self.action_spec.clip(decision.action.detach())
         self._action = action if action.device == self._device else action.to(self._device)
-        self._seeds = decision.seeds
+        self._seeds, self._facts = decision.seeds, decision.facts or {}
 
     def recv(self) -> TimeStep:
         """The outcome of the actions sent last."""
@@ -151,12 +155,12 @@ class BatchedEnvs:
 
     def _recv_host(self, action: Tensor) -> TimeStep:
         carry, task, book = self._carry, self._task, self._book
-        moved, reward, terminated = task.move(carry["state"], action)
+        moved, reward, terminated = task.move_on_host(carry["state"], action)
         valid, count, parking = self._yes, self._busy, self._busy < self.num_envs
         if parking:
-            valid = carry["book"][SEED] >= 0
+            valid = self._valid
             moved = torch.where(valid, moved, carry["state"])
-            reward = torch.where(valid, reward, 0.0)
+            reward = torch.where(valid, reward, self._nothing)
             terminated = terminated & valid
         self._t += 1
         self._now += count
@@ -193,9 +197,10 @@ class BatchedEnvs:
         if self.recorded_lanes < self.num_envs:
             kept = int(np.searchsorted(rows, self.recorded_lanes))
             self._over += len(rows) - kept
-            self._finished.add(self._t, self._now, rows[:kept], flags[:kept], self._book[:, rows[:kept]])
-        elif len(rows):
-            self._finished.add(self._t, self._now, rows, flags, self._book[:, rows])
+            rows, flags = rows[:kept], flags[:kept]
+        if len(rows):
+            facts = {name: column.numpy()[rows] for name, column in self._facts.items()}
+            self._finished.add(self._t, self._now, rows, flags, self._book[:, rows], facts)
 
     def _restart(self, ended: np.ndarray, obs: Tensor) -> np.ndarray:
         """Begin the next episode where one ended, and wherever a parked lane is called; returns the lanes.
@@ -222,7 +227,7 @@ class BatchedEnvs:
         book[SEED, rows] = seeds
         if self._seeds is None:
             return rows
-        self._busy = self._count_busy()
+        self._look()
         rows, seeds = rows[seeds >= 0], seeds[seeds >= 0]
         if len(rows):
             fresh = self._task.initial(torch.from_numpy(uniforms_array(seeds, self._task.draws)))
@@ -233,27 +238,31 @@ class BatchedEnvs:
     def _anyone_called(self, busy: Tensor) -> bool:
         """Does the decision bring a seed for a parked lane?"""
         assert self._seeds is not None
-        return bool(np.any((self._seeds.cpu().numpy() >= 0) & ~busy.numpy()))
+        return int(self._seeds.max()) >= 0 and bool(((self._seeds >= 0) & ~busy).any())
 
-    def _count_busy(self) -> int:
-        """Lanes that are not parked. Waits for the device."""
-        return int((self._carry["book"][SEED] >= 0).sum())
+    def _look(self) -> None:
+        """Which lanes are not parked, and how many. Waits for the device."""
+        self._valid = self._carry["book"][SEED] >= 0
+        self._busy = int(self._valid.sum())
 
     # ------------------------------------------------------------------ a step on a device
 
     def _recv_device(self, action: Tensor) -> TimeStep:
-        seeds, parking = self._seeds, self._busy < self.num_envs
+        seeds, count = self._seeds, self._busy
+        if self._counting:
+            count = self._busy = self._arriving.read()[0]
+        parking = count < self.num_envs
         if seeds is None and not parking:
             self._carry, outcome = self._plain(self._carry, self._keys, action, None)
         else:
             given = torch.full_like(self._keys, OWN) if seeds is None else seeds.clamp(min=PARKED)
             self._carry, outcome = self._seeded(self._carry, self._keys, action, given.to(self._device))
-        count = self._busy
-        if seeds is not None:
-            self._busy = self._count_busy()  # the one small transfer
+        self._counting = seeds is not None
+        if self._counting:  # the one small transfer; it is read in the next step
+            self._arriving.send((self._carry["book"][SEED] >= 0).sum())
         self._t += 1
         self._now += count
-        self._ring.add(self._t, self._now, outcome["flags"], outcome["book"])
+        self._ring.add(self._t, self._now, outcome["flags"], outcome["book"], self._facts)
         if self.recorded_lanes < self.num_envs:
             self._over += outcome["over"]
         if self._ring.full:
@@ -278,7 +287,7 @@ class BatchedEnvs:
         """The tensors themselves, and the actions of running episodes that are to carry them."""
         if self._actions.lanes:
             self._forget()
-        carry: dict[str, Any] = {name: leaf.cpu().clone() for name, leaf in self._carry.items()}
+        carry: dict[str, Any] = {name: self._carry[name].cpu().clone() for name in ("state", "book")}
         return {
             "carry": carry,
             "t": self._t,

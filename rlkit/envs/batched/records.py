@@ -57,24 +57,29 @@ class Finished:
 
     def __init__(self, lanes: int, actions: Actions) -> None:
         self._lanes, self._actions = lanes, actions
-        self._rows: list[tuple[int, int, np.ndarray, np.ndarray, np.ndarray]] = []
+        self._rows: list[tuple[int, int, np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]] = []
         self._episodes: list[Episode] = []
 
-    def add(self, t: int, now: int, lanes: np.ndarray, flags: np.ndarray, book: np.ndarray) -> None:
-        """lanes [n] that ended at vector step t, after `now` decisions; flags [n], book [ROWS, n]."""
-        self._rows.append((t, now, lanes, flags, book))
+    def add(self, t: int, now: int, lanes: np.ndarray, flags: np.ndarray, book: np.ndarray,
+            facts: dict[str, np.ndarray]) -> None:  # fmt: skip
+        """lanes [n] that ended at vector step t, after `now` decisions; flags, facts [n], book [ROWS, n]."""
+        self._rows.append((t, now, lanes, flags, book, facts))
 
     def make(self) -> None:
         """Turn what is kept into records, while the actions are still there."""
         rows, self._rows = self._rows, []
-        for t, now, lanes, flags, book in rows:
+        for t, now, lanes, flags, book, facts in rows:
             total = np.ascontiguousarray(book[TOTAL]).view(np.float64)
             if not np.isfinite(total).all():
                 lane = lanes[~np.isfinite(total)][0]
                 raise NumbersBroke(f"the return of lane {lane} is not finite at step {now}")
             ids = lanes + self._lanes * book[EPISODE]
             columns = (ids, lanes, book[SEED], total, t - book[BEGIN], flags, book[FIRST])
-            for number, lane, seed, reward, steps, flag, first in zip(*map(_list, columns), strict=True):
+            told = [{name: int(column[k]) for name, column in facts.items() if column[k] >= 0}
+                    for k in range(len(lanes))]  # fmt: skip
+            for number, lane, seed, reward, steps, flag, first, known in zip(
+                *map(_list, columns), told, strict=True
+            ):
                 actions = self._actions.of(lane, t - steps, t)
                 self._episodes.append(
                     Episode(
@@ -89,6 +94,7 @@ class Finished:
                         first_step=first,
                         last_step=now,
                         actions=actions,
+                        facts=known,
                     )
                 )
 
@@ -109,25 +115,30 @@ class Ring:
     def __init__(self, lanes: int, device: torch.device) -> None:
         self._flags = torch.zeros(RING, lanes, dtype=torch.int8, device=device)
         self._book = torch.zeros(RING, ROWS, lanes, dtype=torch.int64, device=device)
-        self._when: list[tuple[int, int]] = []  # (vector step, decisions after it)
+        self._when: list[tuple[int, int, dict[str, Tensor]]] = []  # vector step, decisions after it, facts
 
     @property
     def full(self) -> bool:
         return len(self._when) == RING
 
-    def add(self, t: int, now: int, flags: Tensor, book: Tensor) -> None:
+    def add(self, t: int, now: int, flags: Tensor, book: Tensor, facts: dict[str, Tensor]) -> None:
         slot = len(self._when)
         self._flags[slot], self._book[slot] = flags, book
-        self._when.append((t, now))
+        self._when.append((t, now, facts))
 
     def empty(self, into: Finished) -> None:
         """Hand over what ended: this waits for the device."""
         used = self._flags[: len(self._when)]
         slot, lane = used.nonzero(as_tuple=True)
         flags, book = used[slot, lane].cpu().numpy(), self._book[slot, :, lane].cpu().numpy()
+        known = {
+            name: torch.stack([facts[name] for _, _, facts in self._when])[slot, lane].cpu().numpy()
+            for name in (self._when[0][2] if self._when else ())
+        }
         slots, lanes = slot.cpu().numpy(), lane.cpu().numpy()
         for k in np.unique(slots).tolist():
             chosen = slots == k
-            t, now = self._when[k]
-            into.add(t, now, lanes[chosen], flags[chosen], np.ascontiguousarray(book[chosen].T))
+            t, now, _ = self._when[k]
+            facts = {name: column[chosen] for name, column in known.items()}
+            into.add(t, now, lanes[chosen], flags[chosen], np.ascontiguousarray(book[chosen].T), facts)
         self._when = []

@@ -46,6 +46,10 @@ class Task:
         """One step of all lanes. action [N]: int64, or float32 in the environment's units."""
         raise NotImplementedError
 
+    def move_on_host(self, state: Tensor, action: Tensor) -> Moved:
+        """`move` of tensors on the host, bit by bit; a task may have a way with less calls."""
+        return self.move(state, action)
+
     def observe(self, state: Tensor) -> Tensor:
         """[k, N] → [N, d], in fresh memory."""
         return state.t().contiguous()
@@ -89,6 +93,11 @@ class CartPole(Task):
         self._far, self._tilted = self._number(2.4), self._number(12 * 2 * math.pi / 360)
         self._sutton_barto = sutton_barto_reward
         self._reward = torch.full((self.lanes,), 1.0, device=self.device)
+        if self.device.type == "cpu":
+            self._arrays = [x.numpy() for x in (
+                self._push, self._swing, self._gravity, self._tau, self._den_square, self._den, self._far,
+                self._tilted,
+            )]  # fmt: skip
 
     def move(self, state: Tensor, action: Tensor) -> Moved:
         _, x_dot, theta, theta_dot = state.unbind(0)
@@ -101,6 +110,33 @@ class CartPole(Task):
         x, _, theta, _ = state.unbind(0)
         terminated = (x.abs() > self._far).logical_or_(theta.abs() > self._tilted)
         return state, -terminated.float() if self._sutton_barto else self._reward, terminated
+
+    def move_on_host(self, state: Tensor, action: Tensor) -> Moved:
+        """The same operations in the same order by NumPy, whose calls cost a third: sine and cosine alike."""
+        pushes, swing, gravity, tau, den_square, den, far, tilted = self._arrays
+        before = state.numpy()
+        sin, cos = state[2].sin().numpy(), state[2].cos().numpy()
+        push = before[3] * before[3]
+        push *= sin
+        push *= swing
+        push += pushes.take(action.numpy())
+        inertia = cos * cos
+        inertia *= den_square
+        inertia += den
+        sin *= gravity
+        sin -= cos * push
+        sin /= inertia  # now the angular acceleration
+        cos *= sin
+        cos *= swing
+        push -= cos  # now the acceleration
+        after = np.stack((before[1], push, before[3], sin))
+        after *= tau
+        after += before
+        fallen = np.abs(after[0]) > far
+        fallen |= np.abs(after[2]) > tilted
+        terminated = torch.from_numpy(fallen)
+        reward = -terminated.float() if self._sutton_barto else self._reward
+        return torch.from_numpy(after), reward, terminated
 
 
 class MountainCar(Task):

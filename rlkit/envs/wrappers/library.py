@@ -48,6 +48,7 @@ class Entry:
     reads: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)  # argument → its conversion
     optional: Mapping[str, Any] = field(default_factory=dict)  # arguments to which the house gives a default
     instead: str = ""
+    draws: bool = False  # whether it renders every step, so that lanes need frames
 
 
 _BOX_ACTION, _BOX, _IMAGE = "a Box action", "a Box observation", "a colour image [H, W, 3] of uint8"
@@ -58,7 +59,8 @@ TABLE: dict[str, Entry] = {
     "add_render_observation": Entry(
         "AddRenderObservation",
         "The rendered frame becomes the observation, or joins it.",
-        "frames: add +env.kwargs.render_mode=rgb_array, and an environment that draws them",
+        "an environment that draws frames (render_mode=rgb_array)",
+        draws=True,
     ),
     "add_white_noise": Entry(
         AddWhiteNoise,
@@ -202,6 +204,7 @@ class Named:
     def __init__(self, name: str, entry: Entry) -> None:
         self.name, self.entry = name, entry
         self.training_only, self.changes_reward = entry.training_only, entry.changes_reward
+        self.draws = entry.draws
         self.__name__, self.__doc__ = name, entry.says
         self.__signature__ = inspect.Signature() if entry.instead else self._signature()
 
