@@ -42,11 +42,16 @@ def newborn(size: int, seed: int) -> Evolution:
     return Evolution(size, INPUTS, OUTPUTS, EQUAL, Draws(torch.Generator().manual_seed(seed)))
 
 
-def drifted(size: int, generations: int, seed: int) -> Evolution:
-    """What random fitness makes of a population in some generations."""
+def drifted(size: int, generations: int, seed: int, species: int = 0) -> Evolution:
+    """What random fitness makes of a population in some generations.
+
+    species: about so many, by a threshold that then stays; 0: as many as `EQUAL` gives.
+    """
     evolution, random = newborn(size, seed), torch.Generator().manual_seed(seed)
+    evolution.species.settings = replace(EQUAL, target_species=species)
     for _ in range(generations):
         evolution.advance(torch.rand(size, generator=random))
+    evolution.species.settings = EQUAL
     return evolution
 
 
@@ -192,6 +197,17 @@ class Theirs:
         self.config.genome_config.innovation_tracker = tracker
         self.config.genome_config.node_indexer = count(self.marks.next_node)
         self.population.species.speciate(self.config, living, 0)
+
+    def aim(self, species: int) -> None:
+        """A threshold by which the genomes fall into about so many species, from then on."""
+        low, high = 0.01, 10.0
+        for _ in range(12):
+            self.config.species_set_config.compatibility_threshold = (low * high) ** 0.5
+            self.start()
+            there = len(self.population.species.species)
+            if abs(there - species) <= species // 10:
+                return
+            low, high = ((low * high) ** 0.5, high) if there > species else (low, (low * high) ** 0.5)
 
     def generation(self) -> Measured:
         """One generation, always from the same genomes."""

@@ -59,15 +59,15 @@ def test_the_page_tells_medians_ranges_and_ratios(
     text = capsys.readouterr().out
     assert text == next(tmp_path.glob("*-neat-cpu*.md")).read_text() + "\n"
     assert text.count("| 20, ") == 6
-    assert text.count("| 30 |") == 2
+    assert text.count("| 30, equal thresholds |") == text.count("| 30, about 20 species |") == 2
     runs = [
-        {"part": "evolution", "genomes": 5, "side": side, "seconds": seconds, "species": 2}
+        {"part": "evolution", "kind": "k", "genomes": 5, "side": side, "seconds": seconds, "species": 2}
         for side, values in {"rlkit": [1.0, 2.0, 4.0], "neat-python": [30.0, 40.0, 90.0]}.items()
         for seconds in values
     ]
     table = bench._evolution_table(runs)
-    assert "| 5 | rlkit | 2.000 [1.000, 4.000] | – | 2 |" in table
-    assert "| 5 | neat-python | 40.0 [30.0, 90.0] | 20.0 × | 2 |" in table
+    assert "| 5, k | rlkit | 2.000 [1.000, 4.000] | – | 2 |" in table
+    assert "| 5, k | neat-python | 40.0 [30.0, 90.0] | 20.0 × | 2 |" in table
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
