@@ -12,7 +12,7 @@ BENCH_STAMP =
 ENVS_STAMP =
 endif
 
-.PHONY: train test test-envs test-learning lint format bench bench-speed bench-learning bench-overhead bench-envs bench-neat clean wheel
+.PHONY: bench-neat-learning train test test-envs test-learning lint format bench bench-speed bench-learning bench-overhead bench-envs bench-neat clean wheel
 
 train: $(STAMP) ## set up and run the main job: DQN on CartPole-v1
 	$(PYTHON) -m rlkit train
@@ -53,8 +53,11 @@ bench-overhead: $(BENCH_STAMP) ## the cost of records, TensorBoard and checkpoin
 bench-envs: $(BENCH_STAMP) ## steps per second of every engine beside bare Gymnasium and EnvPool
 	$(PYTHON) -m benchmarks.envs $(ARGS)
 
-bench-neat: $(BENCH_STAMP) ## NEAT's first generations beside neat-python
+bench-neat: $(BENCH_STAMP) ## NEAT's generations and evolution step beside neat-python
 	$(PYTHON) -m benchmarks.neat $(ARGS)
+
+bench-neat-learning: $(BENCH_STAMP) ## NEAT's evaluations until solved, beside neat-python; hours
+	$(PYTHON) -m benchmarks.neat_learning $(ARGS)
 
 wheel: $(STAMP)
 	$(PYTHON) -m pip wheel -q --no-deps --wheel-dir dist .

@@ -137,6 +137,7 @@ def test_values_become_settings() -> None:
     values = converted(checked)
     evolution = {name.removeprefix("agent.evolution."): value for name, value in values.items()}
     assert (values["seed"], values["trainer.stop_at_return"], values["agent.population"]) == (11, None, 150)
+    assert values["trainer.check_episodes"] == 0  # nor does the environment's boundary end it
     assert evolution["initial_connection"] == "partial"
     assert evolution["initial_fraction"] == 0.25
     assert evolution["initial_loops"] is True

@@ -74,6 +74,8 @@ def converted(checked: Checked) -> dict[str, Any]:
     found = {"agent.population": values["pop_size"]}
     found |= {f"agent.evolution.{name}": value for name, value in evolution.items()}
     found["trainer.stop_at_return"] = None if endless else values["fitness_threshold"]
+    if endless:
+        found["trainer.check_episodes"] = 0  # else the environment's own boundary would end the run
     if values["seed"] is not None:
         found["seed"] = values["seed"]
     return found
@@ -122,8 +124,8 @@ def _ending(values: dict[str, Any], sizes: Sizes | None, tell: Any) -> None:
     above = ""
     if sizes is not None and sizes.threshold is not None and goal > sizes.threshold:
         above = f"; {sizes.env} counts {sizes.threshold:g} as solved"
-    tell("fitness_threshold", f"trainer.stop_at_return={goal:g}: the mean return of an evaluation of the "
-         f"champion, not of training episodes{above}")  # fmt: skip
+    tell("fitness_threshold", f"trainer.stop_at_return={goal:g}: the champion's mean return over fresh "
+         f"episodes, not over those of training{above}")  # fmt: skip
     if values["fitness_criterion"] != "max":
         tell("fitness_criterion", f"{values['fitness_criterion']} is not used: the champion alone decides "
              "when a run ends")  # fmt: skip
