@@ -89,7 +89,7 @@ class Registry:
 
 
 agents = Registry("agent")
-envs = Registry("environment")  # names → factories or Gymnasium ids; Gymnasium's registry stays the main one
+envs = Registry("environment")  # beside Gymnasium's own registry, which stays the main one
 wrappers = Registry("wrapper")
 
 agents.add("random", "rlkit.agents.random:RandomAgent")

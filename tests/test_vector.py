@@ -245,6 +245,31 @@ def test_what_was_handed_out_stays_as_it_was(engine: str) -> None:
         assert first.actions[:, 0].tolist() == asked[:3]
 
 
+class Bytes(gym.Env):
+    """Pictures that count the steps."""
+
+    observation_space = gym.spaces.Box(0, 255, (2, 2), np.uint8)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.steps = 0
+        return np.zeros((2, 2), np.uint8), {}
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        return np.full((2, 2), self.steps, np.uint8), 0.0, False, False, {}
+
+
+@every_engine
+def test_pictures_that_were_handed_out_stay_as_they_were(engine: str) -> None:
+    """Bytes need no conversion, so nothing but a copy keeps them."""
+    envs = VectorEnvs(ENGINES[engine]([Bytes, Bytes]), seed=0)
+    kept = [envs.reset().obs["obs"]]
+    kept += [advance(envs, [0, 1]).obs["obs"] for _ in range(5)]
+    assert [obs.unique().tolist() for obs in kept] == [[t] for t in range(6)]
+    envs.close()
+
+
 class Telling(gym.Wrapper):
     """Tells its return in every second step, and something that nobody reads."""
 

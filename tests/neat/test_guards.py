@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from by_hand import Gene, check, draws, genes_of, genome, nodes_of, population
+from resume.harness import same
 
 from rlkit.agents.neat import NEAT, NEATConfig
 from rlkit.config import AccelConfig, EnvConfig, NetConfig
@@ -347,19 +348,3 @@ def test_every_step_continues_exactly(name: str) -> None:
     assert len(other.agent.evolution.champion_ids) == 2
     other.envs.close()
     world.envs.close()
-
-
-def same(a: Any, b: Any, where: str = "state") -> None:
-    """Two trees of plain values and tensors are equal, bit for bit."""
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a:
-            same(a[key], b[key], f"{where}/{key}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), where
-        for index, (left, right) in enumerate(zip(a, b, strict=True)):
-            same(left, right, f"{where}/{index}")
-    else:
-        assert a == b, where
