@@ -28,14 +28,16 @@ ACTIONS = 64  # different vectors of actions, drawn beforehand
 
 PRESETS = {"CartPole": "cartpole", "Breakout": "breakout", "HalfCheetah": "halfcheetah"}
 
-Step = Callable[[int], None]  # one vector step, with the i-th actions
+Outcome = Any  # of an engine alone what its `step` returned, else nothing
+Step = Callable[[int], Outcome]  # one vector step, with the i-th actions
 
 
 def rate(job: dict[str, Any]) -> dict[str, Any]:
     """Steps per second of one engine at a number of lanes, by side.
 
     own: the engine alone. For sync and async that is Gymnasium's, of the very same wrapped environments;
-    `loop` is then what rlkit has in its place, alone, too. through: through rlkit's boundary.
+    `loop` is then what rlkit has in its place, alone, too. copied: the engine, and what no boundary can do
+    without: observations as float32 in memory that stays, rewards as float32. through: through rlkit's.
     """
     torch.set_num_threads(1)
     build = PEERS.get(job["engine"])
@@ -121,7 +123,21 @@ def _alone(job: dict[str, Any], config: EnvConfig, wrappers: dict[str, Any]) -> 
             "loop": _gymnasium(make_venv(maker, lanes, name), own_resets=True),
         }
     build = {"envpool": _envpool, "ale": _ale}.get(name)
-    return {"own": build(job)} if build else {}
+    return {"own": build(job), "copied": _copied(build(job))} if build else {}
+
+
+def _copied(step: Step) -> Step:
+    """A step, and its observations and rewards as tensors of their own."""
+
+    def copied(number: int) -> Outcome:
+        outcome = step(number)
+        obs, reward = outcome[:2]
+        wanted = torch.uint8 if obs.dtype == np.uint8 else torch.float32
+        tensor = torch.empty(obs.shape, dtype=wanted)
+        np.copyto(tensor.numpy(), obs, casting="unsafe")
+        return tensor, torch.from_numpy(reward.astype(np.float32)), *outcome[2:]
+
+    return copied
 
 
 def _gymnasium(venv: Any, own_resets: bool = False) -> Step:
@@ -129,12 +145,13 @@ def _gymnasium(venv: Any, own_resets: bool = False) -> Step:
     rows = [_draw(venv.single_action_space, venv.num_envs, rng) for _ in range(ACTIONS)]
     venv.reset(seed=0)
 
-    def step(number: int) -> None:
-        _, _, terminated, truncated, _ = venv.step(rows[number % ACTIONS])
+    def step(number: int) -> Outcome:
+        outcome = venv.step(rows[number % ACTIONS])
         if own_resets:
-            ended = terminated | truncated
+            ended = outcome[2] | outcome[3]
             if ended.any():
                 venv.reset(seed=[number] * venv.num_envs, options={"reset_mask": ended})
+        return outcome
 
     return step
 
@@ -195,7 +212,7 @@ def _envpool(job: dict[str, Any]) -> Step:
     space = pool.action_space
     rows = [_draw(space, job["lanes"], rng).astype(space.dtype) for _ in range(ACTIONS)]
     pool.reset()
-    return lambda number: pool.step(rows[number % ACTIONS]) and None
+    return lambda number: pool.step(rows[number % ACTIONS])
 
 
 PEERS: dict[str, Callable[[dict[str, Any]], Step]] = {
