@@ -281,6 +281,9 @@ def test_show_before_the_first_generation(tmp_path: Path, capsys: pytest.Capture
     out = capsys.readouterr().out
     assert "no generation was finished" in out
     assert [path.name for path in sorted((run.path / "neat").iterdir())] == ["champion.png", "champion.svg"]
+    assert cli.main(["neat", "show", str(run.path), "json=true"]) == 0
+    data = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)  # no Infinity: JSON knows none
+    assert [one["best"] for one in data["species"]] == [None]
 
 
 def test_show_refuses_other_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,8 +82,11 @@ def facts(found: Any, story: Story, step: int, files: Sequence[Path]) -> dict[st
         "run": found.path, "step": step, "generations": len(story.history),
         "champion_ids": story.champion_ids,
         **{name: story.history.column(name) for name in ("best", "mean", "worst")},
-        "species": [dict(zip(("id", "size", "born", "best", "improved"), row, strict=True))
-                    for row in story.species],
+        "species": [
+            # Before the first generation is finished nothing is the best: JSON knows no infinity.
+            {"id": number, "size": size, "born": born, "best": best if isfinite(best) else None,
+             "improved": improved} for number, size, born, best, improved in story.species
+        ],
         "files": files,
     }  # fmt: skip
 
