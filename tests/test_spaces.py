@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -306,3 +307,18 @@ def test_tree_helpers() -> None:
     assert tree_equal(tree_to(a, "cpu"), a)
     assert not tree_equal(a, b)
     assert not tree_equal(a, {"x": a["x"]})
+
+
+@pytest.mark.parametrize("shape", [(3,), (17,), (5, 7), (600,), (4_000,)])
+def test_observations_have_memory_of_their_own(shape: tuple[int, ...]) -> None:
+    spec = ObsSpec.of(S.Box(-np.inf, np.inf, shape, np.float64))
+    batches = [np.full((2, *shape), float(number)) for number in range(700)]
+    found = [spec.to_tensors(batch)["obs"] for batch in batches]
+    assert all(x.dtype is torch.float32 and x.is_contiguous() for x in found)
+    assert all(x.data_ptr() % 64 == 0 for x in found)  # as torch has it: kernels give equal bits
+    found[5] += 1
+    assert [x.unique().tolist() for x in found] == [[n + (n == 5)] for n in range(700)]
+    again = pickle.loads(pickle.dumps(spec))
+    assert again == spec
+    assert again.to_tensors(batches[3])["obs"].unique().tolist() == [3.0]
+    assert spec.to_tensors(batches[3][:1])["obs"].shape == (1, *shape)  # a batch of another size

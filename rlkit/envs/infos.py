@@ -15,6 +15,11 @@ Info = dict[str, Any]
 READ = ("action_executed", "life_lost", "raw_return", "replay_seed")  # what the boundary looks at
 
 
+def wanted(info: Info) -> Info:
+    """Of one environment's info, what the boundary looks at."""
+    return {name: info[name] for name in READ if name in info} if info else {}
+
+
 def raw_return(told: list[Info], lane: int) -> float | None:
     """The environment's own return so far in this lane, where a wrapper keeps it (`RawReturn`)."""
     found = None

@@ -16,7 +16,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from rlkit.envs.infos import READ
+from rlkit.envs.infos import wanted
 
 
 class Lanes(VectorEnv):
@@ -55,7 +55,7 @@ class Lanes(VectorEnv):
             if mask is None or mask[lane]:
                 obs, info = env.reset(seed=seeds[lane])
                 self._keep(lane, obs)
-                infos = self._told(infos, info, lane)
+                infos = self._add_info(infos, wanted(info), lane)
         return self._batched(), infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -66,18 +66,13 @@ class Lanes(VectorEnv):
         for lane, action in enumerate(singles):
             obs, rewards[lane], terminated[lane], truncated[lane], info = self.envs[lane].step(action)
             self._keep(lane, obs)
-            if info:
-                infos = self._told(infos, info, lane)
+            if read := wanted(info):
+                infos = self._add_info(infos, read, lane)
         return self._batched(), rewards, terminated, truncated, infos
 
     def close_extras(self, **kwargs: Any) -> None:
         for env in self.envs:
             env.close()
-
-    def _told(self, infos: dict[str, Any], info: dict[str, Any], lane: int) -> dict[str, Any]:
-        """The batch of infos, with what the boundary reads of this lane's."""
-        read = {name: info[name] for name in READ if name in info}
-        return self._add_info(infos, read, lane) if read else infos
 
     def _keep(self, lane: int, obs: Any) -> None:
         if self._flat:

@@ -9,7 +9,6 @@ an episode is (seed, actions) and can be replayed: on resume, for a film, or by 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -104,14 +103,17 @@ class VectorEnvs:
 
     def send(self, decision: Decision, lanes: slice = ALL) -> None:
         """Hand over the actions [N, A]; an asynchronous engine starts working on them."""
-        self._action = self.action_spec.clip(decision.action)
-        asked = (self._action.cpu() if self._action.is_cuda else self._action).numpy()
+        action, near = decision.action, decision.action.is_cpu
+        if not near:
+            action = self.action_spec.clip(action)
+        asked = self.action_spec.clip_rows(action.numpy()) if near else action.cpu().numpy()
+        self._engine_action = self.action_spec.to_env(asked, clipped=True)
+        if self._asynchronous:  # it works while the rest is written down
+            self._venv.step_async(self._engine_action)
+        self._action = torch.from_numpy(asked).to(self._device) if near else action
         self._history.append(asked.copy())  # whoever asked may write into its buffer again
         self._next_seeds = None if decision.seeds is None else decision.seeds.tolist()
         self._facts = decision.facts or {}
-        self._engine_action = self.action_spec.to_env(asked)
-        if self._asynchronous:
-            self._venv.step_async(self._engine_action)
 
     def recv(self) -> TimeStep:
         """The outcome of the actions sent last."""
@@ -289,19 +291,15 @@ class VectorEnvs:
 
     def _tensors(self, raw_obs: Any) -> Tree:
         obs = self.obs_spec.to_tensors(raw_obs, ours=self._ours)
-        if isinstance(raw_obs, np.ndarray) and raw_obs.dtype == np.float32:  # the common case, made cheap
-            self._check_obs("obs", raw_obs)
-        else:
+        single = isinstance(raw_obs, np.ndarray) and raw_obs.dtype.kind == "f"
+        if not (single and _surely_finite(raw_obs)):  # the common case, made cheap
             for name, leaf in obs.items():
                 if leaf.is_floating_point():
                     self._check_obs(name, leaf.numpy())
         return obs if self._host else tree_to(obs, self._device)
 
     def _check_obs(self, name: str, array: np.ndarray) -> None:
-        flat = array.reshape(-1)
-        # One product is the cheapest test (vdot, unlike @, does not warn of overflow); only when it fails is
-        # it worth finding out where.
-        if not math.isfinite(np.vdot(flat, flat)):
+        if not _surely_finite(array):
             bad = np.flatnonzero(~np.isfinite(array.reshape(self.num_envs, -1)).all(axis=1))
             if len(bad):
                 raise NumbersBroke(
@@ -310,7 +308,7 @@ class VectorEnvs:
                 )
 
     def _check_reward(self, reward: np.ndarray) -> None:
-        if not np.vdot(reward, reward) < _LARGEST:
+        if not _surely_finite(reward):
             bad = np.flatnonzero(~(np.abs(reward) <= _LARGEST))
             if len(bad):
                 raise NumbersBroke(
@@ -381,3 +379,12 @@ class VectorEnvs:
             {k: v[index] for k, v in self.obs.items()}, {k: v[index] for k, v in saved.items()}
         ) or not np.array_equal(self._returns[busy], np.asarray(state["returns"])[busy]):
             self.resume_inexact = "environment (the replayed episode differs from the interrupted one)"
+
+
+def _surely_finite(array: np.ndarray) -> bool:
+    """Whether no entry is NaN or beyond float32. False where that is not sure: then it is worth looking.
+
+    One product is the cheapest test, and vdot, unlike dot, does not warn of overflow.
+    """
+    flat = array.ravel()
+    return bool(np.vdot(flat, flat) < _LARGEST)

@@ -1,6 +1,6 @@
 """The engine `async`: a process per lane, which starts safely anywhere, tells why it failed, leaves nobody.
 
-Gymnasium's AsyncVectorEnv does the work. What is ours is around it:
+Gymnasium's AsyncVectorEnv starts the processes and shares the memory. What is ours is around it:
 
 - Workers are forked from a fresh server process, never from this one: this one may have threads (a
   notebook's, torch's) and a CUDA context, and neither survives a fork. The server imports rlkit once, so a
@@ -10,6 +10,7 @@ Gymnasium's AsyncVectorEnv does the work. What is ours is around it:
   lock, an open file) is refused by name, before anything is started.
 - The first failing worker's own traceback is shown before ours; a worker that died is named with its signal.
 - Closing never waits for ever, and closes every pipe and queue.
+- A step is a few bytes (`wire`), and a reset disturbs only the workers of the lanes that are reset.
 """
 
 from __future__ import annotations
@@ -20,21 +21,24 @@ import pickle
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.async_vector_env import AsyncState, _async_worker
 from gymnasium.vector.utils import CloudpickleWrapper
 
 from rlkit import registry
 from rlkit.config import EnvConfig
-from rlkit.envs import catalog
+from rlkit.envs import catalog, wire
 from rlkit.envs.factory import EnvMaker, own_class
+from rlkit.envs.infos import wanted
 from rlkit.errors import UserError
 
 _GRACE = 20  # seconds that a worker process outlives SIGTERM
@@ -140,6 +144,7 @@ class Workers(AsyncVectorEnv):
             multiprocessing.get_context(method).set_forkserver_preload(["rlkit.envs.workers"])
         self.processes: list[Any] = []
         self.parent_pipes: list[Any] = []
+        self._asked: Sequence[int] = ()  # lanes whose reset was asked for
         worker = Worker.of(maker)
         with _main_left_alone():
             try:
@@ -156,26 +161,72 @@ class Workers(AsyncVectorEnv):
                 raise
 
     def reset_async(self, seed: Any = None, options: dict[str, Any] | None = None) -> None:
-        try:
-            super().reset_async(seed, options)
-        except _GONE as error:
-            raise self._dead(error) from None
+        """All lanes, or those of `options["reset_mask"]` [N] bool; the others' workers are not disturbed."""
+        self._expect(AsyncState.DEFAULT)
+        options = dict(options or {})
+        mask = options.pop("reset_mask", None)
+        seeds = seed if isinstance(seed, Sequence) else [
+            None if seed is None else seed + lane for lane in range(self.num_envs)
+        ]  # fmt: skip
+        lanes = range(self.num_envs) if mask is None else np.flatnonzero(mask).tolist()
+        with self._workers_alive():
+            for lane in lanes:
+                self.parent_pipes[lane].send(("reset", {"seed": seeds[lane], "options": options or None}))
+        self._asked, self._state = lanes, AsyncState.WAITING_RESET
+
+    def reset_wait(self, timeout: float | None = None) -> tuple[Any, dict[str, Any]]:
+        """The observations of all lanes, and what those that were reset tell."""
+        self._expect(AsyncState.WAITING_RESET, timeout)
+        with self._workers_alive():
+            answers = [self.parent_pipes[lane].recv() for lane in self._asked]
+        self._raise_if_errors(good for _, good in answers)
+        infos: dict[str, Any] = {}
+        for lane, ((_, info), _) in zip(self._asked, answers, strict=True):
+            infos = self._add_info(infos, wanted(info), lane)
+        self._state = AsyncState.DEFAULT
+        return self.observations, infos
 
     def step_async(self, actions: Any) -> None:
-        try:
-            super().step_async(actions)
-        except _GONE as error:
-            raise self._dead(error) from None
+        """Send every worker its action."""
+        self._expect(AsyncState.DEFAULT)
+        messages = wire.pack_actions(self.single_action_space, self.action_space, actions)
+        with self._workers_alive():
+            for pipe, message in zip(self.parent_pipes, messages, strict=True):
+                pipe.send_bytes(message)
+        self._state = AsyncState.WAITING_STEP
 
-    def reset_wait(self, timeout: float | None = None) -> Any:
-        try:
-            return super().reset_wait(timeout)
-        except _GONE as error:
-            raise self._dead(error) from None
+    def step_wait(
+        self, timeout: float | None = None
+    ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """What became of the actions; rewards and flags are fresh arrays [N]."""
+        self._expect(AsyncState.WAITING_STEP, timeout)
+        with self._workers_alive():
+            rows = [wire.unpack_row(pipe.recv_bytes()) for pipe in self.parent_pipes]
+        good = [row for row in rows if row is not None]
+        if len(good) < len(rows):
+            self._raise_if_errors(row is not None for row in rows)
+        infos: dict[str, Any] = {}
+        for lane, (_, _, _, info) in enumerate(good):
+            if info:
+                infos = self._add_info(infos, info, lane)
+        rewards, terminated, truncated, _ = zip(*good, strict=True)
+        self._state = AsyncState.DEFAULT
+        return self.observations, np.array(rewards), np.array(terminated), np.array(truncated), infos
 
-    def step_wait(self, timeout: float | None = None) -> Any:
+    def _expect(self, state: AsyncState, timeout: float | None = None) -> None:
+        """Whether this call may come now; a wait with a timeout also says when nobody answered in time."""
+        self._assert_is_running()
+        if self._state is not state:
+            kind = AlreadyPendingCallError if state is AsyncState.DEFAULT else NoAsyncCallError
+            raise kind(f"the workers are in the state {self._state.value}", self._state.value)
+        if not self._poll_pipe_envs(timeout):
+            self._state = AsyncState.DEFAULT
+            raise multiprocessing.TimeoutError(f"no answer from every worker after {timeout} seconds")
+
+    @contextmanager
+    def _workers_alive(self) -> Iterator[None]:
         try:
-            return super().step_wait(timeout)
+            yield
         except _GONE as error:
             raise self._dead(error) from None
 
@@ -237,7 +288,8 @@ def _work(
             pipe.send((None, False))
         return
     with suppress(*_GONE, KeyboardInterrupt):  # the trainer is gone: so are we
-        _async_worker(index, lambda: env, pipe, parent_pipe, shared, errors, mode, semaphore)
+        end = wire.WorkerEnd(pipe, env, index, shared)
+        _async_worker(index, lambda: env, end, parent_pipe, shared, errors, mode, semaphore)
 
 
 def _tell(errors: Any, index: int, error: Exception) -> None:

@@ -58,10 +58,11 @@ class ActionLeaf:
         """The environment's units → the policy's. Where low = high the scale is 0, and so is the action."""
         return np.asarray((value - self.shift) / np.where(self.scale == 0, 1, self.scale))
 
-    def open(self, rows: np.ndarray) -> np.ndarray:
+    def open(self, rows: np.ndarray, clipped: bool = False) -> np.ndarray:
         """[N, width] in the policy's units → a fresh [N, *space.shape] in the environment's."""
         if self.limits is not None and rows.dtype == np.float32:
-            rows = np.minimum(np.maximum(rows, self.limits[0]), self.limits[1])
+            if not clipped:
+                rows = np.minimum(np.maximum(rows, self.limits[0]), self.limits[1])
         elif self.kind == "box":
             rows = np.minimum(np.maximum(rows * self.scale + self.shift, self.low), self.high)
         elif self.start is not None:
@@ -171,21 +172,31 @@ class ActionSpec:
         """
         if self.dtype == torch.int64:
             return action
-        if action.is_cpu and not action.requires_grad:  # in NumPy for speed, with equal results
-            low, high = self._host_bounds
-            action = torch.from_numpy(np.minimum(np.maximum(action.numpy(), low), high))
-        else:
-            action = torch.clamp(action, *self.bounds(action.device))
-        if self.rounds:
-            action = torch.cat([leaf.round(action[..., leaf.columns]) for leaf in self.leaves], dim=-1)
-        return action
+        if action.is_cpu and not action.requires_grad:
+            return torch.from_numpy(self.clip_rows(action.numpy()))
+        return self._rounded(torch.clamp(action, *self.bounds(action.device)))
 
-    def to_env(self, action: Tensor | np.ndarray) -> Any:
-        """Actions [N, A] → what the `step` of a Gymnasium vector environment takes, in fresh memory."""
+    def clip_rows(self, rows: np.ndarray) -> np.ndarray:
+        """`clip` in NumPy, [N, A] → [N, A], with equal results and much sooner for few rows."""
+        if self.dtype == torch.int64:
+            return rows
+        rows = rows.clip(*self._host_bounds)
+        return self._rounded(torch.from_numpy(rows)).numpy() if self.rounds else rows
+
+    def _rounded(self, action: Tensor) -> Tensor:
+        if not self.rounds:
+            return action
+        return torch.cat([leaf.round(action[..., leaf.columns]) for leaf in self.leaves], dim=-1)
+
+    def to_env(self, action: Tensor | np.ndarray, clipped: bool = False) -> Any:
+        """Actions [N, A] → what the `step` of a Gymnasium vector environment takes, in fresh memory.
+
+        clipped: they come from `clip`, which need not be done again.
+        """
         rows = action.detach().cpu().numpy() if isinstance(action, Tensor) else action
         if not self.leaves[0].path:
-            return self.leaves[0].open(rows)
-        return nest(self.space, (leaf.open(rows[:, leaf.columns]) for leaf in self.leaves))
+            return self.leaves[0].open(rows, clipped)
+        return nest(self.space, (leaf.open(rows[:, leaf.columns], clipped) for leaf in self.leaves))
 
     def to_env_single(self, row: Tensor | np.ndarray) -> Any:
         """One row [A] → one action of a single environment; `space.contains` holds."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rlkit.errors import UserError
 from rlkit.spaces.nesting import KeyPath, follow, named_leaves
+from rlkit.spaces.slab import Slab
 from rlkit.trees import tree_to
 
 Device = torch.device | str | None
@@ -33,6 +34,7 @@ class ObsLeaf:
     stack: int = 1  # frames along the first axis, oldest first, when frame stacking is outermost
     path: KeyPath = ()  # keys from the whole observation to this leaf
     start: Tensor | None = field(default=None, compare=False)  # of a (Multi)Discrete not counting from 0
+    slab: Slab = field(default_factory=Slab, compare=False, repr=False)
 
     @property
     def numel(self) -> int:
@@ -50,8 +52,9 @@ class ObsLeaf:
         array = np.asarray(batch)
         if ours and array.dtype == np.uint8 and self.dtype is torch.uint8 and self.start is None:
             return torch.from_numpy(array)
-        tensor = torch.empty(array.shape, dtype=self.dtype)
-        np.copyto(tensor.numpy(), array, casting="unsafe")  # quicker than torch's own conversion
+        fresh = self.slab.take(array.shape, self.dtype)
+        np.copyto(fresh, array, casting="unsafe")  # quicker than torch's own conversion
+        tensor = torch.from_numpy(fresh)
         return tensor if self.start is None else tensor.sub_(self.start)
 
 

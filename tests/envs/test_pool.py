@@ -8,6 +8,7 @@ import torch
 
 from rlkit.config import EnvConfig
 from rlkit.envs.engines import choose, make_envs
+from rlkit.envs.pool import PoolLanes
 from rlkit.errors import UserError
 from rlkit.types import Decision, Envs
 from tests.envs.needs import needs
@@ -68,6 +69,36 @@ def test_seeds_really_seed() -> None:
     assert torch.equal(first[0], first[1])
     assert not torch.equal(first[0], first[2])
     assert len({tuple(row.tolist()) for row in first[0]}) == 4
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1", "HalfCheetah-v5"])
+def test_it_is_what_envpools_own_step_gives(name: str) -> None:
+    options = {"seed": 3, "max_episode_steps": 20}
+    ours = PoolLanes(EnvConfig(id=name), 3, options)
+    theirs = __import__("envpool").make(name, env_type="gymnasium", num_envs=3, **options)
+    assert np.array_equal(ours.reset()[0], theirs.reset()[0])
+    ours.action_space.seed(0)
+    ends = 0
+    for _ in range(50):
+        action = ours.action_space.sample()
+        one, other = ours.step(action), theirs.step(np.asarray(action, theirs.action_space.dtype))
+        for mine, their in zip(one[:4], other[:4], strict=True):
+            assert mine.dtype == their.dtype
+            assert np.array_equal(mine, their)
+        ends += int(one[2].sum() + one[3].sum())
+    assert ends > 3
+    ours.close()
+
+
+def test_returned_arrays_never_change_later() -> None:
+    venv = PoolLanes(EnvConfig(id="Pendulum-v1"), 3, {"seed": 3})
+    kept = [venv.reset()[0]]
+    copies = [kept[0].copy()]
+    for _ in range(30):
+        kept.append(venv.step(np.zeros((3, 1), np.float32))[0])
+        copies.append(kept[-1].copy())
+    assert all(np.array_equal(a, b) for a, b in zip(kept, copies, strict=True))
+    assert not np.array_equal(copies[1], copies[2])
 
 
 def test_actions_of_another_type_arrive() -> None:

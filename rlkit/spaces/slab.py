@@ -1,0 +1,42 @@
+"""Fresh memory for small arrays, quicker than torch gives it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+_ALIGNED = 64  # bytes; kernels give other last bits where torch's own alignment is missing
+_LARGE = 8_192  # bytes of an array that torch may as well allocate by itself
+_BLOCK = 65_536  # bytes that are allocated at a time
+
+
+class Slab:
+    """Arrays of one shape and kind that are never given out twice, cut from larger blocks.
+
+    For some hundred bytes torch needs longer to allocate than NumPy to fill them. A block lives as long as
+    any array that was cut from it.
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[np.ndarray] = []
+        self._form: tuple[tuple[int, ...], torch.dtype] | None = None
+
+    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> np.ndarray:
+        """An uninitialised array, aligned as a tensor is."""
+        if not self._rows or self._form != (shape, dtype):
+            self._form, self._rows = (shape, dtype), _cut(shape, dtype)
+        return self._rows.pop()
+
+    def __reduce__(self) -> tuple[type[Slab], tuple[()]]:
+        return Slab, ()  # a copy has memory of its own
+
+
+def _cut(shape: tuple[int, ...], dtype: torch.dtype) -> list[np.ndarray]:
+    size = math.prod(shape)
+    whole = -(-size * dtype.itemsize // _ALIGNED) * _ALIGNED  # bytes, rounded up
+    if not 0 < whole <= _LARGE:
+        return [torch.empty(shape, dtype=dtype).numpy()]
+    block = torch.empty(_BLOCK // whole, whole // dtype.itemsize, dtype=dtype).numpy()
+    return [row[:size].reshape(shape) for row in block]

@@ -1,0 +1,162 @@
+"""What travels between the trainer and its workers: equal to stepping the environments here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces as S
+from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError
+
+from rlkit import registry
+from rlkit.config import EnvConfig
+from rlkit.envs.factory import EnvMaker
+from rlkit.envs.lanes import Lanes
+from rlkit.envs.workers import Workers
+
+SPACES: dict[str, S.Space] = {
+    "box": S.Box(-2, 3, (2, 3), np.float32),
+    "double": S.Box(-np.inf, np.inf, (4,), np.float64),
+    "number": S.Box(0, 1, (), np.float32),
+    "bytes": S.Box(0, 255, (5, 4, 1), np.uint8),
+    "choice": S.Discrete(5, start=-2),
+    "choices": S.MultiDiscrete([3, 2, 7]),
+    "switches": S.MultiBinary(3),
+    "tuple": S.Tuple((S.Discrete(2), S.Box(-1, 1, (2,), np.float32))),
+    "dict": S.Dict({"aim": S.Box(-1, 1, (2,), np.float32), "fire": S.Discrete(2)}),
+}
+
+
+class Echo(gym.Env):
+    """Checks and spoils its action; everything it returns follows from the seed and the actions."""
+
+    def __init__(self, obs: str, action: str) -> None:
+        self.observation_space, self.action_space = deepcopy(SPACES[obs]), deepcopy(SPACES[action])
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
+        super().reset(seed=seed)
+        self.observation_space.seed(int(self.np_random.integers(2**31)))
+        self.count = 0
+        return self.observation_space.sample(), {"replay_seed": 7 + self.count, "unread": object}
+
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict]:
+        assert self.action_space.contains(action), (action, type(action))
+        paid = float(np.sum(np.asarray(S.flatten(self.action_space, action), np.float64)))
+        if isinstance(action, np.ndarray) and action.shape:
+            action[:] = 0  # an environment may
+        self.count += 1
+        info: dict[str, Any] = {"unread": lambda: None}  # cannot be pickled, and need not
+        if self.count % 2:
+            info |= {"raw_return": 2.5 * self.count, "life_lost": bool(self.count % 3)}
+        over = np.bool_(self.count % 5 == 0)
+        return self.observation_space.sample(), np.float32(paid), over, self.count == 7, info
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> Iterator[None]:
+    registry.envs.add("echo", Echo)
+    yield
+    registry.envs._targets.pop("echo")
+
+
+def equal(a: Any, b: Any) -> bool:
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, tuple):
+        return all(equal(x, y) for x, y in zip(a, b, strict=True))
+    return a.dtype == b.dtype and np.array_equal(a, b)
+
+
+def make(obs: str = "box", action: str = "choice") -> EnvMaker:
+    return EnvMaker(EnvConfig(id="echo", kwargs={"obs": obs, "action": action}))
+
+
+@pytest.mark.parametrize(("obs", "action"), [*zip(SPACES, reversed(SPACES), strict=True), ("dict", "box")])
+def test_workers_give_what_lanes_give(obs: str, action: str) -> None:
+    workers, lanes = Workers(make(obs, action), 3), Lanes([partial(make(obs, action))] * 3)
+    try:
+        seeds = [5, 6, 7]
+        one, other = workers.reset(seed=seeds), lanes.reset(seed=seeds)
+        assert equal(one[0], other[0])
+        assert equal(one[1], other[1])
+        space = lanes.action_space
+        space.seed(1)
+        for t in range(12):
+            action = space.sample()
+            one, other = workers.step(deepcopy(action)), lanes.step(action)
+            for mine, theirs in zip(one, other, strict=True):
+                assert equal(mine, theirs)
+            assert one[1].dtype == np.float64
+            assert ("raw_return" in one[4]) is (t % 2 == 0) or t > 6
+            assert "unread" not in one[4]
+            if t == 6:  # lanes drift apart from here
+                mask = np.array([False, True, False])
+                one, other = (v.reset(seed=[0, 9, 0], options={"reset_mask": mask}) for v in (workers, lanes))
+                assert equal(one[0], other[0])
+                assert equal(one[1], other[1])
+    finally:
+        workers.close()
+
+
+class Spy:
+    """A pipe, and the commands that went into it."""
+
+    def __init__(self, pipe: Any) -> None:
+        self.pipe, self.sent = pipe, 0
+
+    def send(self, what: Any) -> None:
+        self.sent += 1
+        self.pipe.send(what)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.pipe, name)
+
+
+def test_a_reset_disturbs_nobody_else() -> None:
+    workers = Workers(make(), 3)
+    try:
+        workers.reset(seed=[0, 1, 2])
+        spies = [Spy(pipe) for pipe in workers.parent_pipes]
+        workers.parent_pipes = list(spies)
+        workers.reset(seed=[0, 5, 0], options={"reset_mask": np.array([False, True, False])})
+        assert [spy.sent for spy in spies] == [0, 1, 0]
+    finally:
+        workers.close()
+
+
+def test_calls_out_of_turn_are_refused() -> None:
+    workers = Workers(make(), 2)
+    try:
+        with pytest.raises(NoAsyncCallError):
+            workers.step_wait()
+        workers.reset(seed=[0, 1])
+        with pytest.raises(NoAsyncCallError):
+            workers.reset_wait()
+        workers.step_async(np.zeros(2, dtype=np.int64))
+        with pytest.raises(AlreadyPendingCallError):
+            workers.step_async(np.zeros(2, dtype=np.int64))
+        with pytest.raises(AlreadyPendingCallError):
+            workers.reset_async(seed=[0, 1])
+        workers.step_wait(timeout=30)
+        with pytest.raises(ValueError, match="longer"):
+            workers.step_async(np.zeros(3, dtype=np.int64))
+    finally:
+        workers.close()
+
+
+def test_what_was_lost_is_not_what_was_paid() -> None:
+    """The first byte of a reward may look like the beginning of a pickle."""
+    from rlkit.envs import wire
+
+    for reward in (np.frombuffer(b"\x80\x04\x95" + bytes(5))[0], 0.0, -1.5, np.nan, np.inf):
+        row = wire._ROW.pack(wire._STEP, reward, True, False)
+        found = wire.unpack_row(row)
+        assert found is not None
+        assert np.array_equal(found[0], reward, equal_nan=True)
+        assert found[1:] == (True, False, {})
+    assert wire.unpack_row(b"\x80\x04N.") is None
