@@ -26,6 +26,7 @@ SCRIPTS: tuple[Script, ...] = (  # by lane: length of each episode and how it en
     ((2, "truncated"), (5, "terminated")),
     ((4, "truncated"), (1, "terminated"), (1, "truncated")),
 )
+STEADY = tuple(script[:1] for script in SCRIPTS)  # every episode of a lane is like its first
 N = len(SCRIPTS)
 
 
@@ -324,7 +325,12 @@ def test_the_own_engine_equals_gymnasiums() -> None:
 @own_resets
 def test_decisions_choose_seeds_park_and_call_lanes(engine: str) -> None:
     """Lane 1 is parked from the start; lane 0 is parked at its end; both are called again."""
-    with counting(engine, with_actions=(0, 1, 2)) as envs:
+    scripts = (
+        SCRIPTS[0],
+        STEADY[1],
+        SCRIPTS[2],
+    )  # a parked lane may play meanwhile
+    with counting(engine, scripts, with_actions=(0, 1, 2)) as envs:
         start = envs.reset([11, -1, 13])
         assert start.obs["obs"][[0, 2], 3].tolist() == [11, 13]
         seeds = [-1, -1, 23]
@@ -361,7 +367,7 @@ def test_decisions_choose_seeds_park_and_call_lanes(engine: str) -> None:
 
 @own_resets
 def test_all_lanes_parked_is_a_step_in_which_nothing_happens(engine: str) -> None:
-    with counting(engine) as envs:
+    with counting(engine, STEADY) as envs:
         envs.reset([-1, -1, -1])
         for _ in range(12):
             step = advance(envs, [0, 0, 0])

@@ -41,6 +41,7 @@ class Lanes(VectorEnv):
         self._rewards = np.zeros(self.num_envs)
         self._terminated = np.zeros(self.num_envs, dtype=bool)
         self._truncated = np.zeros(self.num_envs, dtype=bool)
+        self.parked: np.ndarray | None = None  # [N] bool: lanes that `step` leaves alone
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -59,11 +60,14 @@ class Lanes(VectorEnv):
         return self._batched(), infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """One step of every lane; flags and rewards are fresh arrays [N]."""
+        """One step of every lane that is not parked; flags and rewards are fresh arrays [N]."""
         infos: dict[str, Any] = {}
+        parked = None if self.parked is None else self.parked.tolist()
         rewards, terminated, truncated = self._rewards.copy(), self._terminated.copy(), self._truncated.copy()
         singles = actions if self._whole_actions else iterate(self.action_space, actions)
         for lane, action in enumerate(singles):
+            if parked and parked[lane]:
+                continue
             obs, rewards[lane], terminated[lane], truncated[lane], info = self.envs[lane].step(action)
             self._keep(lane, obs)
             if read := wanted(info):

@@ -64,6 +64,7 @@ class VectorEnvs:
         self._seeded: bool = getattr(venv, "seeds_episodes", True)
         self._ours: bool = getattr(venv, "fresh_arrays", False)  # nobody writes into what it has returned
         self._asynchronous = hasattr(venv, "step_async")
+        self._may_park = self._disabled and hasattr(venv, "parked")  # it need not step lanes that wait
         self._clear()
 
     def _clear(self) -> None:
@@ -108,6 +109,8 @@ class VectorEnvs:
             action = self.action_spec.clip(action)
         asked = self.action_spec.clip_rows(action.numpy()) if near else action.cpu().numpy()
         self._engine_action = self.action_spec.to_env(asked, clipped=True)
+        if self._may_park:
+            self._venv.parked = self._idle if self._any_idle else None
         if self._asynchronous:  # it works while the rest is written down
             self._venv.step_async(self._engine_action)
         self._action = torch.from_numpy(asked).to(self._device) if near else action

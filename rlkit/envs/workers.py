@@ -144,7 +144,8 @@ class Workers(AsyncVectorEnv):
             multiprocessing.get_context(method).set_forkserver_preload(["rlkit.envs.workers"])
         self.processes: list[Any] = []
         self.parent_pipes: list[Any] = []
-        self._asked: Sequence[int] = ()  # lanes whose reset was asked for
+        self.parked: np.ndarray | None = None  # [N] bool: lanes that a step leaves alone
+        self._asked: Sequence[int] = ()  # lanes that owe an answer
         worker = Worker.of(maker)
         with _main_left_alone():
             try:
@@ -187,31 +188,36 @@ class Workers(AsyncVectorEnv):
         return self.observations, infos
 
     def step_async(self, actions: Any) -> None:
-        """Send every worker its action."""
+        """Send every worker that is not parked its action."""
         self._expect(AsyncState.DEFAULT)
         messages = wire.pack_actions(self.single_action_space, self.action_space, actions)
+        if len(messages) != self.num_envs:
+            raise ValueError(f"{len(messages)} actions for {self.num_envs} lanes")
+        lanes = range(self.num_envs) if self.parked is None else np.flatnonzero(~self.parked).tolist()
         with self._workers_alive():
-            for pipe, message in zip(self.parent_pipes, messages, strict=True):
-                pipe.send_bytes(message)
-        self._state = AsyncState.WAITING_STEP
+            for lane in lanes:
+                self.parent_pipes[lane].send_bytes(messages[lane])
+        self._asked, self._state = lanes, AsyncState.WAITING_STEP
 
     def step_wait(
         self, timeout: float | None = None
     ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """What became of the actions; rewards and flags are fresh arrays [N]."""
+        """What became of the actions; rewards and flags are fresh arrays [N], of parked lanes 0 and False."""
         self._expect(AsyncState.WAITING_STEP, timeout)
         with self._workers_alive():
-            rows = [wire.unpack_row(pipe.recv_bytes()) for pipe in self.parent_pipes]
-        good = [row for row in rows if row is not None]
-        if len(good) < len(rows):
+            rows = [wire.unpack_row(self.parent_pipes[lane].recv_bytes()) for lane in self._asked]
+        if None in rows:
             self._raise_if_errors(row is not None for row in rows)
+        rewards = np.zeros(self.num_envs)
+        terminated, truncated = np.zeros(self.num_envs, dtype=bool), np.zeros(self.num_envs, dtype=bool)
         infos: dict[str, Any] = {}
-        for lane, (_, _, _, info) in enumerate(good):
+        for lane, row in zip(self._asked, rows, strict=True):
+            assert row is not None
+            rewards[lane], terminated[lane], truncated[lane], info = row
             if info:
                 infos = self._add_info(infos, info, lane)
-        rewards, terminated, truncated, _ = zip(*good, strict=True)
         self._state = AsyncState.DEFAULT
-        return self.observations, np.array(rewards), np.array(terminated), np.array(truncated), infos
+        return self.observations, rewards, terminated, truncated, infos
 
     def _expect(self, state: AsyncState, timeout: float | None = None) -> None:
         """Whether this call may come now; a wait with a timeout also says when nobody answered in time."""

@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces as S
 from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError
 
@@ -17,7 +18,9 @@ from rlkit import registry
 from rlkit.config import EnvConfig
 from rlkit.envs.factory import EnvMaker
 from rlkit.envs.lanes import Lanes
+from rlkit.envs.vector import VectorEnvs
 from rlkit.envs.workers import Workers
+from rlkit.types import Decision
 
 SPACES: dict[str, S.Space] = {
     "box": S.Box(-2, 3, (2, 3), np.float32),
@@ -37,6 +40,7 @@ class Echo(gym.Env):
 
     def __init__(self, obs: str, action: str) -> None:
         self.observation_space, self.action_space = deepcopy(SPACES[obs]), deepcopy(SPACES[action])
+        self.steps = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
         super().reset(seed=seed)
@@ -49,7 +53,7 @@ class Echo(gym.Env):
         paid = float(np.sum(np.asarray(S.flatten(self.action_space, action), np.float64)))
         if isinstance(action, np.ndarray) and action.shape:
             action[:] = 0  # an environment may
-        self.count += 1
+        self.count, self.steps = self.count + 1, self.steps + 1
         info: dict[str, Any] = {"unread": lambda: None}  # cannot be pickled, and need not
         if self.count % 2:
             info |= {"raw_return": 2.5 * self.count, "life_lost": bool(self.count % 3)}
@@ -129,6 +133,25 @@ def test_a_reset_disturbs_nobody_else() -> None:
         workers.close()
 
 
+@pytest.mark.parametrize("engine", ["sync", "async"])
+def test_parked_lanes_are_left_alone(engine: str) -> None:
+    venv = Workers(make(), 3) if engine == "async" else Lanes([partial(make())] * 3)
+    counted = VectorEnvs(venv, seed=0)
+    try:
+        counted.reset(seeds=[1, -1, 3])
+        steps = [0, 0, 0]
+        for t in range(12):
+            seeds = torch.tensor([10 + t, -1, -1] if t < 9 else [10 + t, 5, -1])
+            counted.send(Decision(torch.zeros(3, 1, dtype=torch.int64), seeds=seeds))
+            told = counted.recv()
+            steps = [a + b for a, b in zip(steps, told.valid.tolist(), strict=True)]
+        stepped = [env.unwrapped.steps for env in venv.envs] if engine == "sync" else venv.get_attr("steps")
+        assert list(stepped) == steps == [12, 2, 5]
+        assert told.obs["obs"].shape == (3, 2, 3)
+    finally:
+        counted.close()
+
+
 def test_calls_out_of_turn_are_refused() -> None:
     workers = Workers(make(), 2)
     try:
@@ -143,7 +166,7 @@ def test_calls_out_of_turn_are_refused() -> None:
         with pytest.raises(AlreadyPendingCallError):
             workers.reset_async(seed=[0, 1])
         workers.step_wait(timeout=30)
-        with pytest.raises(ValueError, match="longer"):
+        with pytest.raises(ValueError, match="3 actions for 2 lanes"):
             workers.step_async(np.zeros(3, dtype=np.int64))
     finally:
         workers.close()
