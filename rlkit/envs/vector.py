@@ -17,15 +17,13 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 
-from rlkit.envs import infos
+from rlkit.envs import guards, infos
 from rlkit.envs.replaying import replay
-from rlkit.errors import NumbersBroke
 from rlkit.seeding import episode_seed
-from rlkit.spaces import ActionSpec, ObsSpec
+from rlkit.spaces import ActionSpec, ObsSpec, Slab
 from rlkit.trees import tree_equal, tree_select, tree_to
 from rlkit.types import ALL, Decision, Episode, State, TimeStep, Tree
 
-_LARGEST = float(np.finfo(np.float32).max)  # reward that can be learnt from
 _PRUNE = 4_096  # vector steps of action history that may be dead before they are dropped
 
 
@@ -58,6 +56,7 @@ class VectorEnvs:
         self._with_actions = frozenset(with_actions)
         self._yes = torch.ones(self.num_envs, dtype=torch.bool, device=self._device)
         self._no = torch.zeros(self.num_envs, dtype=torch.bool, device=self._device)
+        self._rewards = Slab()
         self._disabled = self.autoreset is AutoresetMode.DISABLED
         self._same_step = self.autoreset is AutoresetMode.SAME_STEP
         # An engine may reset much quicker without a seed; then only seeds that a decision brings are used.
@@ -111,42 +110,49 @@ class VectorEnvs:
         self._engine_action = self.action_spec.to_env(asked, clipped=True)
         if self._may_park:
             self._venv.parked = self._idle if self._any_idle else None
-        if self._asynchronous:  # it works while the rest is written down
+        if self._asynchronous:
             self._venv.step_async(self._engine_action)
+        # What follows needs no answer: such an engine works meanwhile.
         self._action = torch.from_numpy(asked).to(self._device) if near else action
         self._history.append(asked.copy())  # whoever asked may write into its buffer again
         self._next_seeds = None if decision.seeds is None else decision.seeds.tolist()
         self._facts = decision.facts or {}
+        if self._any_idle:
+            self._busy = ~self._idle
+            self._valid = torch.from_numpy(self._busy).to(self._device)
+            self._count = int(self._busy.sum())
+            self._lengths += self._busy
+        else:
+            self._valid, self._count = self._yes, self.num_envs
+            self._lengths += 1
+        self.obs_spec.prepare()
+        self._rewards.prepare()
 
     def recv(self) -> TimeStep:
         """The outcome of the actions sent last."""
         step = self._venv.step_wait() if self._asynchronous else self._venv.step(self._engine_action)
         raw_obs, reward, terminated, truncated, info = step
-        self._check_reward(reward)
+        guards.check_reward(reward, self._now)
         reached = self._tensors(raw_obs)  # what the engine returned: the successor, but for SAME_STEP
-        if not self._any_idle:
-            valid, count = self._yes, self.num_envs
-            self._lengths += 1
-        else:
-            busy = ~self._idle
+        if self._any_idle:
+            busy = self._busy
             terminated, truncated, reward = terminated & busy, truncated & busy, np.where(busy, reward, 0.0)
-            valid, count = torch.from_numpy(busy).to(self._device), int(busy.sum())
-            self._lengths += busy
         self._returns += reward
-        self._now += count
+        self._now += self._count
         action, lost = self._action, None
         if info:
             action = infos.executed(self._told(info), action, self.action_spec)
             lost = infos.lives_lost(info) if self._next_seeds is None else None  # seeds: whole games count
             lost = None if lost is None else lost & ~self._idle
-        rewards = torch.from_numpy(reward.astype(np.float32))
+        fresh, rewards = self._rewards.take((self.num_envs,), torch.float32)
+        fresh[:] = reward
         if not self._host:
             rewards = rewards.to(self._device)
 
         over = np.count_nonzero(terminated) or np.count_nonzero(truncated)
         if not (self._any_idle or over or lost is not None):
             self.obs = reached
-            return TimeStep(reached, action, rewards, self._no, self._no, reached, valid, count)
+            return TimeStep(reached, action, rewards, self._no, self._no, reached, self._valid, self._count)
 
         ended = terminated | truncated
         ended_lanes = np.flatnonzero(ended).tolist()
@@ -178,8 +184,8 @@ class VectorEnvs:
             torch.from_numpy(terminated.copy()).to(self._device),
             torch.from_numpy(truncated.copy()).to(self._device),
             next_obs,
-            valid,
-            count,
+            self._valid,
+            self._count,
             tuple(np.flatnonzero(truncated & ~terminated).tolist()),
             tuple(ended_lanes),
             tuple(begun),
@@ -295,29 +301,11 @@ class VectorEnvs:
     def _tensors(self, raw_obs: Any) -> Tree:
         obs = self.obs_spec.to_tensors(raw_obs, ours=self._ours)
         single = isinstance(raw_obs, np.ndarray) and raw_obs.dtype.kind == "f"
-        if not (single and _surely_finite(raw_obs)):  # the common case, made cheap
+        if not (single and guards.surely_finite(raw_obs)):  # the common case, made cheap
             for name, leaf in obs.items():
                 if leaf.is_floating_point():
-                    self._check_obs(name, leaf.numpy())
+                    guards.check_obs(name, leaf.numpy(), self._now)
         return obs if self._host else tree_to(obs, self._device)
-
-    def _check_obs(self, name: str, array: np.ndarray) -> None:
-        if not _surely_finite(array):
-            bad = np.flatnonzero(~np.isfinite(array.reshape(self.num_envs, -1)).all(axis=1))
-            if len(bad):
-                raise NumbersBroke(
-                    f"the environment returned a non-finite observation ({name}) in lane {bad[0]} "
-                    f"at step {self._now}"
-                )
-
-    def _check_reward(self, reward: np.ndarray) -> None:
-        if not _surely_finite(reward):
-            bad = np.flatnonzero(~(np.abs(reward) <= _LARGEST))
-            if len(bad):
-                raise NumbersBroke(
-                    f"the environment returned the reward {reward[bad[0]]} in lane {bad[0]} "
-                    f"at step {self._now}"
-                )
 
     # ------------------------------------------------------------------ state as data
 
@@ -382,12 +370,3 @@ class VectorEnvs:
             {k: v[index] for k, v in self.obs.items()}, {k: v[index] for k, v in saved.items()}
         ) or not np.array_equal(self._returns[busy], np.asarray(state["returns"])[busy]):
             self.resume_inexact = "environment (the replayed episode differs from the interrupted one)"
-
-
-def _surely_finite(array: np.ndarray) -> bool:
-    """Whether no entry is NaN or beyond float32. False where that is not sure: then it is worth looking.
-
-    One product is the cheapest test, and vdot, unlike dot, does not warn of overflow.
-    """
-    flat = array.ravel()
-    return bool(np.vdot(flat, flat) < _LARGEST)

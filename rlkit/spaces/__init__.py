@@ -8,5 +8,6 @@ named by its path, "camera" or "pos/0", in Gymnasium's own order; a lone space i
 from rlkit.spaces.actions import ActionLeaf, ActionSpec
 from rlkit.spaces.nesting import describe
 from rlkit.spaces.observations import MASK_NAME, ObsLeaf, ObsSpec
+from rlkit.spaces.slab import Slab
 
-__all__ = ["MASK_NAME", "ActionLeaf", "ActionSpec", "ObsLeaf", "ObsSpec", "describe"]
+__all__ = ["MASK_NAME", "ActionLeaf", "ActionSpec", "ObsLeaf", "ObsSpec", "Slab", "describe"]

@@ -52,9 +52,8 @@ class ObsLeaf:
         array = np.asarray(batch)
         if ours and array.dtype == np.uint8 and self.dtype is torch.uint8 and self.start is None:
             return torch.from_numpy(array)
-        fresh = self.slab.take(array.shape, self.dtype)
+        fresh, tensor = self.slab.take(array.shape, self.dtype)
         np.copyto(fresh, array, casting="unsafe")  # quicker than torch's own conversion
-        tensor = torch.from_numpy(fresh)
         return tensor if self.start is None else tensor.sub_(self.start)
 
 
@@ -78,6 +77,11 @@ class ObsSpec:
         """
         tree = {leaf.name: leaf.to_tensor(follow(batch, leaf.path), ours) for leaf in self.leaves}
         return tree if device is None else tree_to(tree, device)
+
+    def prepare(self) -> None:
+        """Have the memory of the next `to_tensors` ready."""
+        for leaf in self.leaves:
+            leaf.slab.prepare()
 
     def zeros(self, n: int, device: Device = None) -> dict[str, Tensor]:
         """An empty batch of n rows, the form of every observation."""

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import torch
+from torch import Tensor
 
 _ALIGNED = 64  # bytes; kernels give other last bits where torch's own alignment is missing
 _LARGE = 8_192  # bytes of an array that torch may as well allocate by itself
@@ -13,7 +14,7 @@ _BLOCK = 65_536  # bytes that are allocated at a time
 
 
 class Slab:
-    """Arrays of one shape and kind that are never given out twice, cut from larger blocks.
+    """Arrays of one form that are never given out twice, cut from larger blocks, each with its tensor.
 
     For some hundred bytes torch needs longer to allocate than NumPy to fill them. A block lives as long as
     any array that was cut from it.
@@ -22,12 +23,25 @@ class Slab:
     def __init__(self) -> None:
         self._rows: list[np.ndarray] = []
         self._form: tuple[tuple[int, ...], torch.dtype] | None = None
+        self._ready: tuple[np.ndarray, Tensor] | None = None
 
-    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> np.ndarray:
-        """An uninitialised array, aligned as a tensor is."""
-        if not self._rows or self._form != (shape, dtype):
-            self._form, self._rows = (shape, dtype), _cut(shape, dtype)
-        return self._rows.pop()
+    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[np.ndarray, Tensor]:
+        """An uninitialised array, aligned as a tensor is, and the tensor of the same memory."""
+        if self._form != (shape, dtype):
+            self._form, self._rows, self._ready = (shape, dtype), [], None
+        self.prepare()
+        assert self._ready is not None
+        ready, self._ready = self._ready, None
+        return ready
+
+    def prepare(self) -> None:
+        """Have the next array ready before it is taken, in the form of the last."""
+        if self._form is None or self._ready is not None:
+            return
+        if not self._rows:
+            self._rows = _cut(*self._form)
+        row = self._rows.pop()
+        self._ready = row, torch.from_numpy(row)
 
     def __reduce__(self) -> tuple[type[Slab], tuple[()]]:
         return Slab, ()  # a copy has memory of its own
