@@ -66,6 +66,7 @@ class EnvConfig:
     id: str = key("CartPole-v1", "Gymnasium id; module:Id imports the module first")
     num_envs: int = key(1, "lanes", low=1, high=65_536)
     engine: str = key("auto", "how lanes are stepped", choices=ENGINES)
+    workers: int = key(0, "processes of engine=async; 0: one for each core", low=0)
     kwargs: dict[str, Any] = key({}, "arguments of gymnasium.make")  # noqa: RUF009
     max_episode_steps: int | None = key(None, "time limit in steps instead of the environment's own", low=1)
     solved_at: float | None = key(

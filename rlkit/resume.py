@@ -14,6 +14,7 @@ from rlkit.runs import find_run, unfinished
 # What may be changed without changing what is learnt. Everything else belongs to the run.
 FREE = (
     "device",
+    "env.workers",
     "plugins",
     "resume",
     "run",

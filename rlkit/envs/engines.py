@@ -1,6 +1,6 @@
 """Engines: ways to step N lanes of one environment, and which of them suits an environment.
 
-sync, async   Gymnasium environments with their wrappers, in this process or one process each
+sync, async   Gymnasium environments with their wrappers, in this process or in worker processes
 ale           ale-py's vector environment: Atari with the standard preprocessing, in C++ threads
 envpool       EnvPool, in C++ threads
 torch         classic control as batched tensors, on any device
@@ -13,7 +13,6 @@ evaluations, which have an environment of their own.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +26,7 @@ from rlkit.envs import ale, batched, pool, workers
 from rlkit.envs.factory import EnvMaker
 from rlkit.envs.lanes import Lanes
 from rlkit.envs.vector import VectorEnvs
+from rlkit.envs.workers import cores
 from rlkit.envs.wrappers.frames import stack_of
 from rlkit.errors import UserError
 from rlkit.spaces import ObsSpec
@@ -55,6 +55,8 @@ def choose(config: EnvConfig, wrappers: Wrappers) -> Choice:
         reason = SPECIAL.get(name, workers).why_not(config, wrappers)
         if reason:
             raise UserError(f"env.engine={name} cannot serve {config.id}: {reason}; env.engine=auto can.")
+    if name == "async":
+        return Choice(name, f"asked for; processes: {workers.how_many(config.num_envs, config.workers)}")
     if name != "auto":
         return Choice(name, "asked for")
     for name, many in _MANY.items():
@@ -67,15 +69,10 @@ def choose(config: EnvConfig, wrappers: Wrappers) -> Choice:
     return Choice("sync", "auto: fastest for environments as light as most are")
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def make_venv(maker: EnvMaker, num_envs: int, engine: str) -> VectorEnv:
     """A Gymnasium vector environment in DISABLED autoreset mode; observations are copied at our boundary."""
     if engine == "async":
-        return workers.Workers(maker, num_envs)
+        return workers.Workers(maker, num_envs, maker.config.workers)
     return Lanes([maker] * num_envs)
 
 

@@ -1,6 +1,6 @@
-"""The engine `async`: a process per lane, which starts safely anywhere, tells why it failed, leaves nobody.
+"""The engine `async`: processes that start safely anywhere, tell why they failed, and leave nobody behind.
 
-Gymnasium's AsyncVectorEnv starts the processes and shares the memory. What is ours is around it:
+Lanes are shared out evenly among worker processes, one for each core where nothing else is asked.
 
 - Workers are forked from a fresh server process, never from this one: this one may have threads (a
   notebook's, torch's) and a CUDA context, and neither survives a fork. The server imports rlkit once, so a
@@ -8,9 +8,9 @@ Gymnasium's AsyncVectorEnv starts the processes and shares the memory. What is o
 - What was registered here by hand (in a notebook cell, in a script) travels to the workers by value, and the
   main script is not run again in them, so it needs no `if __name__ == "__main__"`. What cannot travel (a
   lock, an open file) is refused by name, before anything is started.
-- The first failing worker's own traceback is shown before ours; a worker that died is named with its signal.
-- Closing never waits for ever, and closes every pipe and queue.
-- A step is a few bytes (`wire`), and a reset disturbs only the workers of the lanes that are reset.
+- The first failing lane's own traceback is shown before ours; a worker that died is named with its signal.
+- Closing never waits for ever, and closes every pipe.
+- What travels at a step is a few bytes (`wire`); parked lanes are not stepped.
 """
 
 from __future__ import annotations
@@ -20,25 +20,28 @@ import os
 import pickle
 import signal
 import sys
-import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
+from multiprocessing.connection import Connection
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import EnvSpec, load_env_creator
-from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode
-from gymnasium.vector.async_vector_env import AsyncState, _async_worker
-from gymnasium.vector.utils import CloudpickleWrapper
+from gymnasium.error import AlreadyPendingCallError, ClosedEnvironmentError, NoAsyncCallError
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import (
+    CloudpickleWrapper,
+    batch_space,
+    clear_mpi_env_vars,
+    create_shared_memory,
+    read_from_shared_memory,
+)
 
-from rlkit import registry
 from rlkit.config import EnvConfig
-from rlkit.envs import catalog, wire
-from rlkit.envs.factory import EnvMaker, own_class
-from rlkit.envs.infos import wanted
+from rlkit.envs import luggage, wire
+from rlkit.envs.factory import EnvMaker
 from rlkit.errors import UserError
 
 _GRACE = 20  # seconds that a worker process outlives SIGTERM
@@ -53,262 +56,239 @@ class WorkerTraceback(Exception):
         return f"\n\n{self.args[0]}"
 
 
+def why_not(config: EnvConfig, wrappers: dict[str, dict[str, Any]]) -> str | None:
+    """The reason why worker processes cannot make this environment, or None."""
+    try:
+        luggage.pack(EnvMaker(config, wrappers))
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def how_many(lanes: int, processes: int = 0) -> int:
+    """Worker processes for so many lanes; 0 is one for each core. There are never more than lanes."""
+    return min(processes or cores(), lanes)
+
+
+class Workers(VectorEnv):
+    """N environments shared out among processes, in DISABLED autoreset mode.
+
+    Observations come through shared memory and are overwritten by the next call: copy what you keep. Whoever
+    uses it resets ended lanes: `reset(seed=[…], options={"reset_mask": [N] bool})`.
+    """
+
+    def __init__(self, maker: EnvMaker, num_envs: int, processes: int = 0) -> None:
+        one = maker()
+        self.num_envs = num_envs
+        self.metadata = {**one.metadata, "autoreset_mode": AutoresetMode.DISABLED}
+        self.render_mode, self.spec = one.render_mode, one.spec
+        self.single_observation_space, self.single_action_space = one.observation_space, one.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        one.close()
+        count = how_many(num_envs, processes)
+        bounds = [num_envs * worker // count for worker in range(count + 1)]
+        self.shares = [range(*pair) for pair in pairwise(bounds)]  # lanes of each worker
+        self.parked: np.ndarray | None = None  # [N] bool: lanes that `step` leaves alone
+        self.processes: list[Any] = []
+        self.pipes: list[Connection] = []
+        self._asked: list[int] = []  # workers that owe an answer
+        self._stepping = False
+        try:
+            self._open(maker)
+        except BaseException:
+            self.close_extras()
+            raise
+
+    def _open(self, maker: EnvMaker) -> None:
+        methods = multiprocessing.get_all_start_methods()
+        method = "forkserver" if "forkserver" in methods else "spawn"
+        context: Any = multiprocessing.get_context(method)
+        if method == "forkserver":
+            context.set_forkserver_preload(["rlkit.envs.workers"])
+        shared = create_shared_memory(self.single_observation_space, n=self.num_envs, ctx=context)
+        self._observations = read_from_shared_memory(self.single_observation_space, shared, n=self.num_envs)
+        start = Start.of(maker, self.single_observation_space, self.single_action_space)
+        with _main_left_alone(), clear_mpi_env_vars():
+            for lanes in self.shares:
+                ours, theirs = context.Pipe()
+                self.pipes.append(ours)
+                arguments = (CloudpickleWrapper(start), lanes, theirs, shared)
+                process = context.Process(target=_work, args=arguments, daemon=True)
+                self.processes.append(process)
+                try:
+                    process.start()
+                finally:
+                    theirs.close()
+        self._asked = list(range(len(self.shares)))
+        self._answers()  # the environments are made
+
+    # ------------------------------------------------------------------ the verbs
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """All lanes, or those of `options["reset_mask"]`; the others' workers are not disturbed."""
+        self._may_ask()
+        options = dict(options or {})
+        mask = options.pop("reset_mask", None)
+        seeds = seed if isinstance(seed, Sequence) else [
+            None if seed is None else seed + lane for lane in range(self.num_envs)
+        ]  # fmt: skip
+        for worker, lanes in enumerate(self.shares):
+            wanted = {lane - lanes.start: seeds[lane] for lane in lanes if mask is None or mask[lane]}
+            if wanted:
+                self._ask(worker, wire.RESET + pickle.dumps((wanted, options or None)))
+        asked = list(self._asked)
+        told = [pickle.loads(answer[1:]) for answer in self._answers()]
+        return self._observations, self._batched(asked, told)
+
+    def step_async(self, actions: Any) -> None:
+        """Hand over the actions; workers whose lanes are all parked are not asked."""
+        self._may_ask()
+        parts = wire.pack_actions(self.single_action_space, self.action_space, actions, self.shares)
+        parked = bytes(self.num_envs) if self.parked is None else self.parked.tobytes()
+        self._stepping = True
+        for worker, lanes in enumerate(self.shares):
+            mask = parked[lanes.start : lanes.stop]
+            if 0 in mask:
+                self._ask(worker, wire.STEP + mask + parts[worker])
+
+    def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """What became of the actions; rewards and flags are fresh arrays [N], of parked lanes 0 and False."""
+        if not self._stepping:
+            raise NoAsyncCallError("step_wait without step_async", "step")
+        self._stepping, asked = False, list(self._asked)
+        rewards = np.zeros(self.num_envs)
+        terminated, truncated = np.zeros(self.num_envs, dtype=bool), np.zeros(self.num_envs, dtype=bool)
+        told = []
+        for worker, answer in zip(asked, self._answers(), strict=True):
+            lanes = self.shares[worker]
+            rows, infos = wire.unpack_rows(answer, len(lanes))
+            here = slice(lanes.start, lanes.stop)
+            rewards[here], terminated[here] = rows["reward"], rows["terminated"]
+            truncated[here] = rows["truncated"]
+            told.append(infos)
+        return self._observations, rewards, terminated, truncated, self._batched(asked, told)
+
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        self.step_async(actions)
+        return self.step_wait()
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Ask every worker to end, end those that do not, and let go of every pipe."""
+        for pipe in self.pipes:
+            with suppress(OSError):
+                pipe.send_bytes(wire.CLOSE)
+        for process in self.processes:
+            if process.pid is None:  # the start itself failed
+                continue
+            process.join(_PATIENCE)
+            if process.is_alive():
+                process.kill()  # SIGTERM would be answered after _GRACE
+                process.join()
+            process.close()
+        for pipe in self.pipes:
+            pipe.close()
+        self.processes, self.pipes, self._asked = [], [], []
+
+    # ------------------------------------------------------------------ questions and answers
+
+    def _may_ask(self) -> None:
+        if self.closed:
+            raise ClosedEnvironmentError("the worker processes are closed")
+        if self._asked or self._stepping:
+            raise AlreadyPendingCallError("the workers still owe an answer", "step")
+
+    def _ask(self, worker: int, message: bytes) -> None:
+        with self._alive():
+            self.pipes[worker].send_bytes(message)
+        self._asked.append(worker)
+
+    def _answers(self) -> list[bytes]:
+        """Of all that were asked, in their order; raises what the first failing lane raised."""
+        with self._alive():
+            answers = [self.pipes[worker].recv_bytes() for worker in self._asked]
+        self._asked = []
+        failures = [pickle.loads(answer[1:]) for answer in answers if answer[:1] == wire.FAILED]
+        if failures:
+            first = failures[0]
+            others = f" (and {len(failures) - 1} more workers)" if len(failures) > 1 else ""
+            cause = f"in the worker of lane {first.lane}{others}:\n{first.trace.rstrip()}\n"
+            raise first.exception() from WorkerTraceback(cause)
+        return answers
+
+    def _batched(self, asked: Iterable[int], told: Iterable[wire.Told]) -> dict[str, Any]:
+        infos: dict[str, Any] = {}
+        for worker, of_worker in zip(asked, told, strict=True):
+            for place, info in of_worker.items():
+                infos = self._add_info(infos, info, self.shares[worker][place])
+        return infos
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
+        try:
+            yield
+        except _GONE as error:
+            raise self._dead(error) from None
+
+    def _dead(self, error: BaseException) -> RuntimeError:
+        """What to say when a worker is not there any more."""
+        for lanes, process in zip(self.shares, self.processes, strict=False):
+            process.join(1)
+            if process.exitcode not in (None, 0):
+                code = process.exitcode
+                how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+                why = "; out of memory?" if code == -signal.SIGKILL else ""
+                whose = f"lane {lanes[0]}" if len(lanes) == 1 else f"lanes {lanes[0]} to {lanes[-1]}"
+                return RuntimeError(f"the worker process of {whose} died ({how}{why})")
+        return RuntimeError(f"a worker process is gone ({type(error).__name__})")
+
+
+# ---------------------------------------------------------------------- in the worker process
+
+
 @dataclass(frozen=True)
-class Worker:
-    """Makes one lane's environment in its process.
+class Start:
+    """What a worker process is told at its start.
 
     Ctrl-C and SIGTERM reach the whole process group, and the trainer still needs its workers to save. A
     worker ends when the trainer closes it, or when the trainer's end of the pipe is gone.
     """
 
     maker: EnvMaker
-    parent: int  # process id: a vector environment also makes one environment there, to read its spaces
-    scratch: str | None = None  # where environments may write (rlkit.envs.scratch)
-    luggage: bytes = b""  # what another process would not know by itself
+    spaces: tuple[gym.Space, gym.Space]  # observations and actions, as the trainer knows them
+    scratch: str | None  # where environments may write (rlkit.envs.scratch)
+    luggage: bytes  # what another process would not know by itself
 
     @staticmethod
-    def of(maker: EnvMaker) -> Worker:
-        return Worker(maker, os.getpid(), os.environ.get("RLKIT_SCRATCH"), _pack(maker))
+    def of(maker: EnvMaker, obs: gym.Space, action: gym.Space) -> Start:
+        return Start(maker, (obs, action), os.environ.get("RLKIT_SCRATCH"), luggage.pack(maker))
 
-    def __call__(self) -> gym.Env:
-        if os.getpid() != self.parent:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, _end_soon)
-            if self.scratch:
-                os.environ["RLKIT_SCRATCH"] = self.scratch
-            _unpack(self.luggage, self.maker.config.id)
-        return self.maker()
-
-
-def why_not(config: EnvConfig, wrappers: dict[str, dict[str, Any]]) -> str | None:
-    """The reason why worker processes cannot make this environment, or None."""
-    try:
-        _pack(EnvMaker(config, wrappers))
-    except UserError as error:
-        return str(error)
-    return None
+    def make(self) -> gym.Env:
+        """One environment."""
+        luggage.unpack(self.luggage, self.maker.config.id)
+        env = self.maker()
+        if (env.observation_space, env.action_space) != self.spaces:
+            raise RuntimeError(
+                f"{self.maker.config.id} has other spaces in a worker process ({env.observation_space}, "
+                f"{env.action_space}) than here ({self.spaces[0]}, {self.spaces[1]})"
+            )
+        return env
 
 
-def _pack(maker: EnvMaker) -> bytes:
-    """The objects behind the maker's names, by value where the main script or a notebook defined them."""
-    name = maker.config.id
-    module, _, bare = name.rpartition(":")
-    found = {("wrapper", key): registry.wrappers.get(key) for key in maker.wrappers}
-    if name in registry.envs:
-        found["environment", name] = registry.envs.get(name)
-    elif module == "__main__" and (own := own_class(name)):
-        found["environment", name] = own
-    elif module in ("", "__main__") and (spec := gym.registry.get(bare)):
-        if str(spec.entry_point).startswith("__main__:"):
-            spec = replace(spec, entry_point=load_env_creator(str(spec.entry_point)))
-        found["environment", bare] = spec
-    packed = {}
-    for (kind, key), thing in found.items():
-        try:
-            packed[kind, key] = pickle.dumps(CloudpickleWrapper(thing))
-        except Exception as error:  # whatever a __reduce__ raises
-            reason = str(error) or type(error).__name__
-            raise UserError(
-                f"the {kind} {key} cannot be sent to a worker process ({reason}); "
-                "make that object in its __init__, or in a module that it imports"
-            ) from error
-    return pickle.dumps(packed)
-
-
-def _unpack(luggage: bytes, name: str) -> None:
-    """Register here, in a worker, what was packed there."""
-    for (kind, key), packed in pickle.loads(luggage).items():
-        try:
-            thing = pickle.loads(packed).fn
-        except Exception as error:
-            raise UserError(
-                f"a worker process cannot load the {kind} {key} ({type(error).__name__}: {error}); "
-                "put it into a module that can be imported, or take env.engine=sync"
-            ) from error
-        if isinstance(thing, EnvSpec):
-            catalog.prepare(name)
-            gym.registry.setdefault(key, thing)
-            continue
-        known = registry.wrappers if kind == "wrapper" else registry.envs
-        if key not in known:
-            known.add(key, thing)
-
-
-class Workers(AsyncVectorEnv):
-    """N environments in N processes, in DISABLED autoreset mode; observations through shared memory."""
-
-    def __init__(self, maker: EnvMaker, num_envs: int) -> None:
-        methods = multiprocessing.get_all_start_methods()
-        method = "forkserver" if "forkserver" in methods else "spawn"
-        if method == "forkserver":
-            multiprocessing.get_context(method).set_forkserver_preload(["rlkit.envs.workers"])
-        self.processes: list[Any] = []
-        self.parent_pipes: list[Any] = []
-        self.parked: np.ndarray | None = None  # [N] bool: lanes that a step leaves alone
-        self._asked: Sequence[int] = ()  # lanes that owe an answer
-        worker = Worker.of(maker)
-        with _main_left_alone():
-            try:
-                super().__init__(
-                    [worker] * num_envs, shared_memory=True, copy=False, context=method,
-                    worker=_work, autoreset_mode=AutoresetMode.DISABLED,
-                )  # fmt: skip
-            except _GONE as error:
-                self._state = AsyncState.DEFAULT
-                raise self._dead(error) from None
-            except BaseException:
-                self._state = AsyncState.DEFAULT
-                self.close_extras()
-                raise
-
-    def reset_async(self, seed: Any = None, options: dict[str, Any] | None = None) -> None:
-        """All lanes, or those of `options["reset_mask"]` [N] bool; the others' workers are not disturbed."""
-        self._expect(AsyncState.DEFAULT)
-        options = dict(options or {})
-        mask = options.pop("reset_mask", None)
-        seeds = seed if isinstance(seed, Sequence) else [
-            None if seed is None else seed + lane for lane in range(self.num_envs)
-        ]  # fmt: skip
-        lanes = range(self.num_envs) if mask is None else np.flatnonzero(mask).tolist()
-        with self._workers_alive():
-            for lane in lanes:
-                self.parent_pipes[lane].send(("reset", {"seed": seeds[lane], "options": options or None}))
-        self._asked, self._state = lanes, AsyncState.WAITING_RESET
-
-    def reset_wait(self, timeout: float | None = None) -> tuple[Any, dict[str, Any]]:
-        """The observations of all lanes, and what those that were reset tell."""
-        self._expect(AsyncState.WAITING_RESET, timeout)
-        with self._workers_alive():
-            answers = [self.parent_pipes[lane].recv() for lane in self._asked]
-        self._raise_if_errors(good for _, good in answers)
-        infos: dict[str, Any] = {}
-        for lane, ((_, info), _) in zip(self._asked, answers, strict=True):
-            infos = self._add_info(infos, wanted(info), lane)
-        self._state = AsyncState.DEFAULT
-        return self.observations, infos
-
-    def step_async(self, actions: Any) -> None:
-        """Send every worker that is not parked its action."""
-        self._expect(AsyncState.DEFAULT)
-        messages = wire.pack_actions(self.single_action_space, self.action_space, actions)
-        if len(messages) != self.num_envs:
-            raise ValueError(f"{len(messages)} actions for {self.num_envs} lanes")
-        lanes = range(self.num_envs) if self.parked is None else np.flatnonzero(~self.parked).tolist()
-        with self._workers_alive():
-            for lane in lanes:
-                self.parent_pipes[lane].send_bytes(messages[lane])
-        self._asked, self._state = lanes, AsyncState.WAITING_STEP
-
-    def step_wait(
-        self, timeout: float | None = None
-    ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """What became of the actions; rewards and flags are fresh arrays [N], of parked lanes 0 and False."""
-        self._expect(AsyncState.WAITING_STEP, timeout)
-        with self._workers_alive():
-            rows = [wire.unpack_row(self.parent_pipes[lane].recv_bytes()) for lane in self._asked]
-        if None in rows:
-            self._raise_if_errors(row is not None for row in rows)
-        rewards = np.zeros(self.num_envs)
-        terminated, truncated = np.zeros(self.num_envs, dtype=bool), np.zeros(self.num_envs, dtype=bool)
-        infos: dict[str, Any] = {}
-        for lane, row in zip(self._asked, rows, strict=True):
-            assert row is not None
-            rewards[lane], terminated[lane], truncated[lane], info = row
-            if info:
-                infos = self._add_info(infos, info, lane)
-        self._state = AsyncState.DEFAULT
-        return self.observations, rewards, terminated, truncated, infos
-
-    def _expect(self, state: AsyncState, timeout: float | None = None) -> None:
-        """Whether this call may come now; a wait with a timeout also says when nobody answered in time."""
-        self._assert_is_running()
-        if self._state is not state:
-            kind = AlreadyPendingCallError if state is AsyncState.DEFAULT else NoAsyncCallError
-            raise kind(f"the workers are in the state {self._state.value}", self._state.value)
-        if not self._poll_pipe_envs(timeout):
-            self._state = AsyncState.DEFAULT
-            raise multiprocessing.TimeoutError(f"no answer from every worker after {timeout} seconds")
-
-    @contextmanager
-    def _workers_alive(self) -> Iterator[None]:
-        try:
-            yield
-        except _GONE as error:
-            raise self._dead(error) from None
-
-    def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
-        """Ask every worker to end, end those that do not, and let go of every pipe and queue."""
-        pipes = [pipe for pipe in self.parent_pipes if pipe is not None and not pipe.closed]
-        for pipe in pipes:
-            with suppress(*_GONE, OSError):
-                pipe.send(("close", None))
-        for process in self.processes:
-            if process.pid is None:  # the start itself failed
-                continue
-            process.join(0 if terminate else _PATIENCE)
-            if process.is_alive():
-                process.kill()  # SIGTERM would be answered after _GRACE
-                process.join()
-            process.close()
-        for pipe in pipes:
-            pipe.close()
-        self.processes, self.parent_pipes = [], []
-        if hasattr(self, "error_queue"):
-            self.error_queue.close()
-            self.error_queue.join_thread()
-
-    def _raise_if_errors(self, successes: Iterable[bool]) -> None:
-        """Raise the first failing worker's exception, its own traceback shown before ours."""
-        failed = [lane for lane, good in enumerate(successes) if not good]
-        if not failed:
-            return
-        found = sorted(self.error_queue.get(timeout=_PATIENCE) for _ in failed)
-        self._state = AsyncState.DEFAULT
-        lane, kind, value, trace = found[0]
-        others = f" (and {len(found) - 1} more lanes)" if len(found) > 1 else ""
-        cause = WorkerTraceback(f"in the worker of lane {lane}{others}:\n{trace.rstrip()}\n")
-        error = value if isinstance(value, BaseException) else _like(kind, value)
-        raise error from cause
-
-    def _dead(self, error: BaseException) -> RuntimeError:
-        """What to say when a worker is not there any more."""
-        for lane, process in enumerate(self.processes):
-            process.join(1)
-            if process.exitcode not in (None, 0):
-                code = process.exitcode
-                how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-                why = "; out of memory?" if code == -signal.SIGKILL else ""
-                return RuntimeError(f"the worker process of lane {lane} died ({how}{why})")
-        return RuntimeError(f"a worker process is gone ({type(error).__name__})")
-
-
-def _work(
-    index: int, make: Any, pipe: Any, parent_pipe: Any, shared: Any, errors: Any, mode: Any, semaphore: Any
-) -> None:
-    """Gymnasium's worker, whose environment could not always be made."""
-    try:
-        env = make()
-    except Exception as error:
-        _tell(errors, index, error)
-        with suppress(*_GONE):
-            pipe.send((None, False))
-        return
-    with suppress(*_GONE, KeyboardInterrupt):  # the trainer is gone: so are we
-        end = wire.WorkerEnd(pipe, env, index, shared)
-        _async_worker(index, lambda: env, end, parent_pipe, shared, errors, mode, semaphore)
-
-
-def _tell(errors: Any, index: int, error: Exception) -> None:
-    errors.put((index, type(error), str(error), traceback.format_exc()))
-
-
-def _like(kind: Any, value: Any) -> Exception:
-    """The worker's exception again; some kinds cannot be made from their text."""
-    try:
-        made = kind(str(value))
-    except Exception:
-        made = None
-    return made if isinstance(made, Exception) else RuntimeError(f"{kind.__name__}: {value}")
+def _work(start: Any, lanes: range, pipe: Connection, shared: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_soon)
+    told: Start = start.fn
+    if told.scratch:
+        os.environ["RLKIT_SCRATCH"] = told.scratch
+    wire.serve(pipe, lanes, told.make, shared)
 
 
 def _end_soon(number: int, frame: Any) -> None:

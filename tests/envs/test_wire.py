@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from copy import deepcopy
 from functools import partial
+from threading import Thread
 from typing import Any
 
 import gymnasium as gym
@@ -16,10 +19,11 @@ from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError
 
 from rlkit import registry
 from rlkit.config import EnvConfig
+from rlkit.envs.engines import choose, make_envs
 from rlkit.envs.factory import EnvMaker
 from rlkit.envs.lanes import Lanes
 from rlkit.envs.vector import VectorEnvs
-from rlkit.envs.workers import Workers
+from rlkit.envs.workers import Workers, cores
 from rlkit.types import Decision
 
 SPACES: dict[str, S.Space] = {
@@ -40,7 +44,6 @@ class Echo(gym.Env):
 
     def __init__(self, obs: str, action: str) -> None:
         self.observation_space, self.action_space = deepcopy(SPACES[obs]), deepcopy(SPACES[action])
-        self.steps = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
         super().reset(seed=seed)
@@ -53,7 +56,7 @@ class Echo(gym.Env):
         paid = float(np.sum(np.asarray(S.flatten(self.action_space, action), np.float64)))
         if isinstance(action, np.ndarray) and action.shape:
             action[:] = 0  # an environment may
-        self.count, self.steps = self.count + 1, self.steps + 1
+        self.count += 1
         info: dict[str, Any] = {"unread": lambda: None}  # cannot be pickled, and need not
         if self.count % 2:
             info |= {"raw_return": 2.5 * self.count, "life_lost": bool(self.count % 3)}
@@ -64,8 +67,10 @@ class Echo(gym.Env):
 @pytest.fixture(autouse=True)
 def _registered() -> Iterator[None]:
     registry.envs.add("echo", Echo)
+    registry.envs.add("counter", Counter)
     yield
-    registry.envs._targets.pop("echo")
+    for name in ("echo", "counter"):
+        registry.envs._targets.pop(name)
 
 
 def equal(a: Any, b: Any) -> bool:
@@ -82,7 +87,7 @@ def make(obs: str = "box", action: str = "choice") -> EnvMaker:
 
 @pytest.mark.parametrize(("obs", "action"), [*zip(SPACES, reversed(SPACES), strict=True), ("dict", "box")])
 def test_workers_give_what_lanes_give(obs: str, action: str) -> None:
-    workers, lanes = Workers(make(obs, action), 3), Lanes([partial(make(obs, action))] * 3)
+    workers, lanes = Workers(make(obs, action), 3, processes=2), Lanes([partial(make(obs, action))] * 3)
     try:
         seeds = [5, 6, 7]
         one, other = workers.reset(seed=seeds), lanes.reset(seed=seeds)
@@ -107,49 +112,54 @@ def test_workers_give_what_lanes_give(obs: str, action: str) -> None:
         workers.close()
 
 
-class Spy:
-    """A pipe, and the commands that went into it."""
-
-    def __init__(self, pipe: Any) -> None:
-        self.pipe, self.sent = pipe, 0
-
-    def send(self, what: Any) -> None:
-        self.sent += 1
-        self.pipe.send(what)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.pipe, name)
-
-
 def test_a_reset_disturbs_nobody_else() -> None:
-    workers = Workers(make(), 3)
+    workers = Workers(make(), 4, processes=2)
     try:
-        workers.reset(seed=[0, 1, 2])
-        spies = [Spy(pipe) for pipe in workers.parent_pipes]
-        workers.parent_pipes = list(spies)
-        workers.reset(seed=[0, 5, 0], options={"reset_mask": np.array([False, True, False])})
-        assert [spy.sent for spy in spies] == [0, 1, 0]
+        workers.reset(seed=[0, 1, 2, 3])
+        os.kill(workers.processes[1].pid, signal.SIGSTOP)  # a question to it would wait for ever
+        mask = np.array([False, True, False, False])
+        done = Thread(target=workers.reset, kwargs={"seed": [0, 5, 0, 0], "options": {"reset_mask": mask}})
+        done.daemon = True
+        done.start()
+        done.join(30)
+        assert not done.is_alive()
     finally:
+        os.kill(workers.processes[1].pid, signal.SIGCONT)
         workers.close()
+
+
+class Counter(gym.Env):
+    """Observes how often it was ever stepped."""
+
+    observation_space = S.Box(0, np.inf, (1,), np.float32)
+    action_space = S.Discrete(2)
+    steps = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
+        self.left = 5
+        return np.full(1, self.steps, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        self.steps, self.left = self.steps + 1, self.left - 1
+        return np.full(1, self.steps, np.float32), 1.0, self.left == 0, False, {}
 
 
 @pytest.mark.parametrize("engine", ["sync", "async"])
 def test_parked_lanes_are_left_alone(engine: str) -> None:
-    venv = Workers(make(), 3) if engine == "async" else Lanes([partial(make())] * 3)
-    counted = VectorEnvs(venv, seed=0)
+    maker = EnvMaker(EnvConfig(id="counter"))
+    venv = Workers(maker, 3, processes=2) if engine == "async" else Lanes([maker] * 3)
+    envs = VectorEnvs(venv, seed=0)
     try:
-        counted.reset(seeds=[1, -1, 3])
+        envs.reset(seeds=[1, -1, 3])
         steps = [0, 0, 0]
         for t in range(12):
             seeds = torch.tensor([10 + t, -1, -1] if t < 9 else [10 + t, 5, -1])
-            counted.send(Decision(torch.zeros(3, 1, dtype=torch.int64), seeds=seeds))
-            told = counted.recv()
+            envs.send(Decision(torch.zeros(3, 1, dtype=torch.int64), seeds=seeds))
+            told = envs.recv()
             steps = [a + b for a, b in zip(steps, told.valid.tolist(), strict=True)]
-        stepped = [env.unwrapped.steps for env in venv.envs] if engine == "sync" else venv.get_attr("steps")
-        assert list(stepped) == steps == [12, 2, 5]
-        assert told.obs["obs"].shape == (3, 2, 3)
+        assert told.obs["obs"][:, 0].tolist() == steps == [12, 2, 5]
     finally:
-        counted.close()
+        envs.close()
 
 
 def test_calls_out_of_turn_are_refused() -> None:
@@ -158,28 +168,44 @@ def test_calls_out_of_turn_are_refused() -> None:
         with pytest.raises(NoAsyncCallError):
             workers.step_wait()
         workers.reset(seed=[0, 1])
-        with pytest.raises(NoAsyncCallError):
-            workers.reset_wait()
         workers.step_async(np.zeros(2, dtype=np.int64))
         with pytest.raises(AlreadyPendingCallError):
             workers.step_async(np.zeros(2, dtype=np.int64))
         with pytest.raises(AlreadyPendingCallError):
-            workers.reset_async(seed=[0, 1])
-        workers.step_wait(timeout=30)
+            workers.reset(seed=[0, 1])
+        workers.step_wait()
         with pytest.raises(ValueError, match="3 actions for 2 lanes"):
             workers.step_async(np.zeros(3, dtype=np.int64))
     finally:
         workers.close()
 
 
-def test_what_was_lost_is_not_what_was_paid() -> None:
-    """The first byte of a reward may look like the beginning of a pickle."""
-    from rlkit.envs import wire
+@pytest.mark.parametrize(("lanes", "processes", "shares"), [
+    (5, 2, [range(0, 2), range(2, 5)]), (3, 8, [range(0, 1), range(1, 2), range(2, 3)]), (4, 1, [range(4)]),
+])  # fmt: skip
+def test_lanes_are_shared_out_evenly(lanes: int, processes: int, shares: list[range]) -> None:
+    workers = Workers(make(), lanes, processes)
+    try:
+        assert workers.shares == shares
+        assert len(workers.processes) == len(shares)
+        alone = Lanes([partial(make())] * lanes)
+        seeds = list(range(lanes))
+        assert equal(workers.reset(seed=seeds)[0], alone.reset(seed=seeds)[0])
+        actions = np.arange(lanes) % 5 - 2
+        assert equal(workers.step(actions)[:4], alone.step(actions)[:4])
+    finally:
+        workers.close()
 
-    for reward in (np.frombuffer(b"\x80\x04\x95" + bytes(5))[0], 0.0, -1.5, np.nan, np.inf):
-        row = wire._ROW.pack(wire._STEP, reward, True, False)
-        found = wire.unpack_row(row)
-        assert found is not None
-        assert np.array_equal(found[0], reward, equal_nan=True)
-        assert found[1:] == (True, False, {})
-    assert wire.unpack_row(b"\x80\x04N.") is None
+
+def test_the_configuration_says_how_many_processes() -> None:
+    config = EnvConfig(
+        id="echo", kwargs={"obs": "box", "action": "choice"}, num_envs=5, engine="async", workers=3
+    )
+    assert choose(config, {}).why == "asked for; processes: 3"
+    envs = make_envs(config, {}, seed=0)
+    try:
+        assert len(envs._venv.processes) == 3  # type: ignore[attr-defined]
+    finally:
+        envs.close()
+    config.workers, config.num_envs = 0, 1_000
+    assert choose(config, {}).why == f"asked for; processes: {cores()}"

@@ -65,7 +65,7 @@ def registered() -> Iterator[None]:
 
 
 def workers(name: str, lanes: int = 2, **kwargs: Any) -> Workers:
-    return Workers(EnvMaker(EnvConfig(id=name, kwargs=kwargs)), lanes)
+    return Workers(EnvMaker(EnvConfig(id=name, kwargs=kwargs)), lanes, processes=lanes)
 
 
 def alive(pid: int) -> bool:
@@ -176,7 +176,7 @@ registry.envs.add("mine", Mine)
 registry.wrappers.add("negate", Negate)
 gym.register("Mine-v0", Mine)
 for name in ("mine", "Mine-v0"):
-    lanes = Workers(EnvMaker(EnvConfig(id=name), {"negate": {}}), 2)
+    lanes = Workers(EnvMaker(EnvConfig(id=name), {"negate": {}}), 2, processes=2)
     obs, _ = lanes.reset(seed=[3, 4])
     assert (obs < 0).all(), obs
     assert lanes.step(np.array([1, 0]))[1].tolist() == [1.0, 0.0]
