@@ -132,6 +132,16 @@ def test_a_dead_worker_is_named(how: str, told: str) -> None:
     assert gone(pids)
 
 
+@pytest.mark.usefixtures("registered")
+def test_closing_waits_for_nobody_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlkit.envs.workers._PATIENCE", 0.2)
+    lanes = workers("picky", 2)
+    pids = [process.pid for process in lanes.processes]
+    os.kill(pids[1], signal.SIGSTOP)
+    lanes.close()
+    assert gone(pids, 5)
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors in /proc")
 def test_no_descriptor_leaks_over_300_cycles() -> None:
     def cycle() -> None:
