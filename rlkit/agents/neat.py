@@ -42,6 +42,10 @@ class NEATConfig:
     population: int = key(150, "genomes of a generation", low=2)
     trials: int = key(1, "episodes by which a genome is judged", low=1)
     fitness: str = key("mean", "of a genome's returns", choices=("mean", "median", "min"))
+    fitness_criterion: str = key(
+        "max", "of a generation's fitness: what must reach the goal before fresh episodes confirm it",
+        choices=("max", "mean", "min"),
+    )  # fmt: skip
     same_seeds: bool = key(True, "all genomes of a generation meet the same episodes; false: each its own")
     evolution: Settings = field(default_factory=Settings)
 
@@ -203,7 +207,12 @@ class NEAT:
 
         check: an actor's mean return over episodes that nobody has seen. The best few are checked, one after
         the other, until one holds. It becomes the champion; if none does, the one with the highest mean.
+        Nobody is checked until the generation's best, mean or worst fitness, as `fitness_criterion` has it,
+        has reached the goal.
         """
+        column = {"max": "best", "mean": "mean", "min": "worst"}[self.config.fitness_criterion]
+        if self.evolution.report[f"neat/{column}"] < goal:
+            return False
         found = -math.inf
         for rival in self.evolution.rivals:
             if found >= goal or rival.fitness < goal:

@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from rlkit.neat.draws import Draws
 from rlkit.neat.genes import Genomes, aligned
 
 
-def crossover(fitter: Genomes, other: Genomes, disable_prob: float, draws: Draws) -> Genomes:
-    """One child of each pair of rows: matching genes from either parent, the rest from the fitter one.
+def crossover(parents: Genomes, fitter: Tensor, other: Tensor, disable_prob: float, draws: Draws) -> Genomes:
+    """One child of each pair of rows [n]: matching genes from either parent, the rest from the fitter one.
 
     A gene that is disabled in either parent is disabled in the child with `disable_prob`. Where parents are
     equally fit the caller decides by a coin who counts as the fitter; the paper would mix both structures.
-    The children have the fitter parents' own tensors of structure: hand over copies.
     """
-    place, both = aligned(fitter.innovation, other.innovation)
-    theirs = both & draws.coin(0.5, *both.shape)
-    weight = torch.where(theirs, other.weight.gather(1, place), fitter.weight)
-    their_enabled = other.enabled.gather(1, place)
-    enabled = torch.where(theirs, their_enabled, fitter.enabled)
-    in_doubt = both & ~(fitter.enabled & their_enabled)
-    enabled = torch.where(in_doubt, ~draws.coin(disable_prob, *both.shape), enabled)
+    child, other = parents.take(fitter), other.to(parents.device)
 
-    at, shared = aligned(fitter.node, other.node)
-    attributes = {}
+    def theirs(name: str) -> Tensor:
+        column: Tensor = getattr(parents, name)
+        return column.index_select(0, other)
+
+    place, both = aligned(child.innovation, theirs("innovation"))
+    taken = both & draws.coin(0.5, *both.shape)
+    child.weight = torch.where(taken, theirs("weight").gather(1, place), child.weight)
+    in_doubt = both & ~(child.enabled & theirs("enabled").gather(1, place))
+    disabled = draws.coin(disable_prob, *both.shape)
+    child.enabled = (child.enabled & ~in_doubt) | (in_doubt & ~disabled)
+
+    place, both = aligned(child.node, theirs("node"))
     for name in ("bias", "response", "activation", "aggregation"):
-        mine = getattr(fitter, name)
-        taken = shared & draws.coin(0.5, *shared.shape)
-        attributes[name] = torch.where(taken, getattr(other, name).gather(1, at), mine)
-    return Genomes(
-        node=fitter.node,
-        innovation=fitter.innovation,
-        source=fitter.source,
-        target=fitter.target,
-        weight=weight,
-        enabled=enabled,
-        **attributes,
-    )
+        taken = both & draws.coin(0.5, *both.shape)
+        setattr(child, name, torch.where(taken, theirs(name).gather(1, place), getattr(child, name)))
+    return child

@@ -7,10 +7,11 @@ which sorts last.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 NONE = 2**40  # id and innovation number of an empty slot
 
@@ -45,7 +46,7 @@ class Genomes:
         return self.innovation < NONE  # [P, C]
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {item.name: getattr(self, item.name).cpu() for item in fields(self)}
+        return {name: value.cpu() for name, value in vars(self).items()}
 
     @staticmethod
     def from_state(state: dict[str, Tensor], device: torch.device | str = "cpu") -> Genomes:
@@ -54,13 +55,17 @@ class Genomes:
     def take(self, rows: Tensor) -> Genomes:
         """The genomes numbered `rows`, or chosen by a mask [P], copied."""
         rows = (rows.nonzero().flatten() if rows.dtype == torch.bool else rows).to(self.device)
-        return Genomes(**{item.name: getattr(self, item.name).index_select(0, rows) for item in fields(self)})
+        return Genomes(**{name: value.index_select(0, rows) for name, value in vars(self).items()})
+
+    def row(self, number: int) -> Genomes:
+        """[1] one of them, in the same memory."""
+        return Genomes(**{name: value[number : number + 1] for name, value in vars(self).items()})
 
     def with_rows(self, rows: Tensor, others: Genomes) -> Genomes:
         """These genomes with `others` in the places `rows`."""
         a, b = same_width(self, others)
         return Genomes(**{
-            item.name: getattr(a, item.name).index_copy(0, rows, getattr(b, item.name)) for item in fields(a)
+            name: value.index_copy(0, rows, getattr(b, name)) for name, value in vars(a).items()
         })  # fmt: skip
 
     def sorted(self) -> Genomes:
@@ -74,9 +79,11 @@ class Genomes:
     def trimmed(self) -> Genomes:
         """Rows that are sorted, no wider than the widest genome."""
         found: dict[str, Tensor] = {}
-        for there, columns in ((self.has_node, _NODES), (self.has_connection, _CONNECTIONS)):
-            width = max(1, int(there.sum(1).max()))
-            found |= {column: getattr(self, column)[:, :width].contiguous() for column in columns}
+        for ids, columns in ((self.node, _NODES), (self.innovation, _CONNECTIONS)):
+            width = max(1, int((ids.amin(0) < NONE).sum()))  # slots that somebody fills
+            for column in columns:
+                value = getattr(self, column)
+                found[column] = value if width == value.shape[1] else value[:, :width].contiguous()
         return Genomes(**found)
 
     def counts(self) -> tuple[Tensor, Tensor]:
@@ -92,13 +99,11 @@ _EMPTY = {"node": NONE, "innovation": NONE}
 def widened(genomes: Genomes, nodes: int, connections: int) -> Genomes:
     """The same genomes with at least so many slots."""
     found = {}
-    for item in fields(genomes):
-        value = getattr(genomes, item.name)
-        more = (nodes if item.name in _NODES else connections) - value.shape[1]
-        if more > 0:
-            fill = value.new_full((value.shape[0], more), _EMPTY.get(item.name, 0))
-            value = torch.cat([value, fill], dim=1)
-        found[item.name] = value
+    for names, width in ((_NODES, nodes), (_CONNECTIONS, connections)):
+        more = width - getattr(genomes, names[0]).shape[1]
+        for name in names:
+            value = getattr(genomes, name)
+            found[name] = value if more <= 0 else pad(value, (0, more), value=_EMPTY.get(name, 0))
     return Genomes(**found)
 
 
@@ -113,9 +118,7 @@ def stacked(parts: list[Genomes]) -> Genomes:
     nodes = max(part.node.shape[1] for part in parts)
     connections = max(part.innovation.shape[1] for part in parts)
     wide = [widened(part, nodes, connections) for part in parts]
-    return Genomes(**{
-        item.name: torch.cat([getattr(part, item.name) for part in wide]) for item in fields(wide[0])
-    })  # fmt: skip
+    return Genomes(**{name: torch.cat([getattr(part, name) for part in wide]) for name in vars(wide[0])})
 
 
 def aligned(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ feed-forward node without inputs is activation(bias).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from rlkit.neat.functions import activate, aggregate
 from rlkit.neat.genes import Genomes
 from rlkit.neat.settings import Settings
 
-_WORD = 62  # nodes in one mask of 64 bits
+_WORD = 52  # nodes in one mask: the sum of so many bits is exact in a float64
 
 
 @dataclass
@@ -90,9 +91,9 @@ class Networks:
 def build(genomes: Genomes, inputs: int, outputs: int, settings: Settings) -> Networks:
     """The networks of P genomes; shapes follow the largest of them."""
     live = genomes.enabled & genomes.has_connection
-    target, source = _ends(genomes, inputs)
-    nodes, between = genomes.node.shape[1], live & (source >= inputs)
-    node = (source - inputs).clamp_(min=0)
+    target, node = _ends(genomes)
+    from_input = genomes.source < 0
+    nodes, between = genomes.node.shape[1], live & ~from_input
     used = needed = _needed(_masks(node, target, between, nodes), outputs)
     if settings.feed_forward:
         slot, layers = _slots(needed, _masks(target, node, between, nodes))
@@ -102,18 +103,17 @@ def build(genomes: Genomes, inputs: int, outputs: int, settings: Settings) -> Ne
         used = needed & fed.scatter_(1, torch.where(live, target, nodes), True)[:, :nodes]
 
     p, slots = genomes.size, sum(layers)
-    into = slot.gather(1, target)
-    out_of = torch.where(source < inputs, source, inputs + slot.gather(1, node))
-    kept = live & (into < slots) & (out_of < inputs + slots)
-    # Genomes last: lanes read this memory so. The last row collects what is left out, and is cut off.
-    rest = (inputs + slots) * slots
-    place = torch.where(kept, out_of * slots + into, rest) * p + torch.arange(p, device=live.device)[:, None]
+    rest = (inputs + slots) * slots * p
+    # Genomes last: lanes read this memory so. Behind it a place for all that no output depends on.
+    column = torch.arange(p, device=live.device)[:, None] + slot * p
+    row = ((slot + inputs) * (slots * p)).gather(1, node)
+    row = torch.where(from_input, ~genomes.source * (slots * p), row)  # ~id is the input's number
+    place = torch.where(live & needed.gather(1, target), row + column.gather(1, target), rest).flatten()
 
     def spread(values: Tensor | bool, dtype: torch.dtype) -> Tensor:
-        rows = torch.zeros((rest + 1) * p, dtype=dtype, device=live.device)
-        given = values.flatten() if isinstance(values, Tensor) else values
-        rows.scatter_(0, place.flatten(), given)
-        return rows[: rest * p].view(inputs + slots, slots, p).permute(2, 1, 0)
+        numbers = torch.zeros(rest + 1, dtype=dtype, device=live.device)
+        numbers.scatter_(0, place, values.flatten() if isinstance(values, Tensor) else values)
+        return numbers[:rest].view(inputs + slots, slots, p).permute(2, 1, 0)
 
     def scatter(value: Tensor) -> Tensor:
         out = torch.zeros(p, slots + 1, dtype=value.dtype, device=value.device)
@@ -137,63 +137,74 @@ def build(genomes: Genomes, inputs: int, outputs: int, settings: Settings) -> Ne
 
 
 def adjacency(genomes: Genomes, live: Tensor, inputs: int) -> Tensor:
-    """[P, M, I + M] bool: one of the `live` connections leads from value k to node m."""
+    """[P, M, I + M] bool: one of the `live` connections leads from value k (inputs, then nodes) to node m."""
     p, m = genomes.node.shape
-    target, source = _ends(genomes, inputs)
+    target, node = _ends(genomes)
+    source = torch.where(genomes.source < 0, ~genomes.source, node + inputs)
     linked = torch.zeros(p, m + 1, inputs + m, dtype=torch.bool, device=genomes.device)
     linked.view(p, -1).scatter_(1, torch.where(live, target, m) * (inputs + m) + source, True)
     return linked[:, :m]
 
 
-def _ends(genomes: Genomes, inputs: int) -> tuple[Tensor, Tensor]:
-    """Of each connection [P, C]: its target's place among the nodes, its source's among the values.
+def _ends(genomes: Genomes) -> tuple[Tensor, Tensor]:
+    """Of each connection [P, C]: its target's and its source's place among the nodes.
 
-    Inputs, then nodes are values. Of empty slots any place that there is.
+    Of an input 0, of empty slots any place that there is.
     """
     last = genomes.node.shape[1] - 1
     target = torch.searchsorted(genomes.node, genomes.target).clamp_(max=last)
-    node = torch.searchsorted(genomes.node, genomes.source).clamp_(max=last)
-    source = torch.where(genomes.source < 0, -1 - genomes.source, node + inputs)
-    return target, source
+    return target, torch.searchsorted(genomes.node, genomes.source).clamp_(max=last)
 
 
-def _masks(at: Tensor, of: Tensor, live: Tensor, nodes: int) -> Tensor:
-    """[P, M, W] int64: node `of` [P, C] as a bit of node `at` [P, C], for the connections that live."""
-    words = -(-nodes // _WORD)
-    masks = torch.zeros(len(at), nodes * words + 1, dtype=torch.int64, device=at.device)
-    place = torch.where(live, at * words + of // _WORD, nodes * words)
-    masks.scatter_add_(1, place, torch.bitwise_left_shift(torch.ones_like(of), of % _WORD))
-    return masks[:, :-1].view(len(at), nodes, words)
+def _masks(at: Tensor, of: Tensor, live: Tensor, nodes: int) -> list[Tensor]:
+    """Words of [P, M] int64: node `of` [P, C] as a bit of node `at` [P, C], for the connections that live."""
+    words = []
+    for first in range(0, nodes, _WORD):
+        bit = of - first if first else of
+        if nodes > _WORD:
+            here = live & (bit >= 0) & (bit < _WORD)
+            bit = bit.clamp(0, _WORD - 1)
+        else:
+            here = live
+        mask = torch.zeros(len(at), nodes, dtype=torch.int64, device=at.device)
+        words.append(mask.scatter_add_(1, at, here.long().bitwise_left_shift_(bit)))
+    return words
 
 
-def _pack(flags: Tensor) -> Tensor:
-    """Nodes [P, M] bool as bits [P, 1, W] int64."""
-    nodes = flags.shape[1]
-    bits = torch.ones_like(flags[0], dtype=torch.int64)
-    bits = torch.bitwise_left_shift(bits, torch.arange(nodes, device=flags.device) % _WORD)
-    words = [slice(k, k + _WORD) for k in range(0, nodes, _WORD)]
-    return torch.stack([(flags[:, word] * bits[word]).sum(1) for word in words], dim=1)[:, None]
+def _bits(device: torch.device) -> Tensor:
+    """The number of each bit of a word."""
+    return (1 << torch.arange(_WORD, device=device)).double()
 
 
-def _needed(feeds: Tensor, outputs: int) -> Tensor:
-    """[P, M] outputs, and every node that one of them depends on; feeds: [P, M, W] whom a node leads to."""
-    needed = torch.zeros(feeds.shape[:2], dtype=torch.bool, device=feeds.device)
+def _meets(masks: list[Tensor], flags: Tensor, bits: Tensor) -> Tensor:
+    """[P, M] bool: a node's mask holds one of the nodes `flags` [P, M]."""
+    found: list[Tensor] = []
+    for number, mask in enumerate(masks):
+        some = flags[:, number * _WORD : (number + 1) * _WORD].double()
+        found.append(mask & (some @ bits[: some.shape[1]]).long()[:, None])
+    return reduce(torch.bitwise_or, found).bool()
+
+
+def _needed(feeds: list[Tensor], outputs: int) -> Tensor:
+    """[P, M] outputs, and every node that one of them depends on; feeds: words of whom a node leads to."""
+    needed = torch.zeros(feeds[0].shape, dtype=torch.bool, device=feeds[0].device)
     needed[:, :outputs] = True
-    while True:
-        more = needed | ((feeds & _pack(needed)) != 0).any(2)
-        if torch.equal(more, needed):
-            return needed
-        needed = more
+    before, count, bits = 0, outputs * len(needed), _bits(needed.device)
+    while before < count:  # until no node is new
+        needed |= _meets(feeds, needed, bits)
+        before, count = count, int(needed.sum())
+    return needed
 
 
-def _slots(needed: Tensor, sources: Tensor | None) -> tuple[Tensor, list[int]]:
+def _slots(needed: Tensor, sources: list[Tensor] | None) -> tuple[Tensor, list[int]]:
     """Each node's slot [P, M] in the order of layers (the number of slots if it has none), layer widths.
 
-    A layer holds the nodes all of whose sources [P, M, W] stand in earlier ones; None: there is but one.
+    A layer holds the nodes all of whose sources (words) stand in earlier ones; None: there is but one.
     """
     slot, layers, left = torch.zeros_like(needed, dtype=torch.int64), list[int](), needed
-    while bool(left.any()):
-        here = left if sources is None else left & ((sources & _pack(left)) == 0).all(2)
+    bits = _bits(needed.device)
+    while int(left.sum()):
+        here = left if sources is None else left & ~_meets(sources, left, bits)
         counted = here.cumsum(1)
         width = int(counted[:, -1].max())
         if not width:

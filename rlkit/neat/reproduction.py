@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from rlkit.errors import UserError
 from rlkit.neat.crossover import crossover
 from rlkit.neat.draws import Draws
 from rlkit.neat.genes import Genomes, stacked
@@ -37,7 +40,12 @@ class Rival:
 
     id: int
     fitness: float
-    genome: Genomes  # [1]
+    rivals: Genomes  # all of them
+    row: int
+
+    @property
+    def genome(self) -> Genomes:  # [1]
+        return self.rivals.row(self.row)
 
 
 class Evolution:
@@ -55,7 +63,7 @@ class Evolution:
         self._next_id = size
         self.species = SpeciesSet(settings)
         self.species.speciate(self.genomes, 0)
-        self.champions: Genomes | None = None  # [G] the best genome of each finished generation
+        self._champions: list[Genomes] = []  # of the finished generations, in parts
         self.champion_ids: list[int] = []
         self.best: list[float] = []  # their fitness
         self.rivals: list[Rival] = []  # the best few of the newest finished generation, the champion first
@@ -63,17 +71,26 @@ class Evolution:
         self.report: dict[str, float] = {}  # what the last generation was like
 
     def advance(self, fitness: Tensor) -> None:
-        """Replace the population by its offspring. fitness [P], higher is better, finite."""
+        """Replace the population by its offspring. fitness [P], higher is better, finite.
+
+        UserError where all species end and the settings want no new population.
+        """
         fitness = fitness.double().cpu()
         # Of equals the oldest: it has lived through other generations' episodes, too.
-        by_age = torch.argsort(self.ids)
-        best = by_age[torch.argsort(fitness[by_age], descending=True, stable=True)][:RIVALS].tolist()
-        champion = best[0]
-        self.rivals = [Rival(int(self.ids[row]), float(fitness[row]), self._one(row)) for row in best]
+        best = torch.from_numpy(np.lexsort((self.ids.numpy(), -fitness.numpy()))[:RIVALS])
+        few, numbers, values = self.genomes.take(best), self.ids[best].tolist(), fitness[best].tolist()
+        self.rivals = [Rival(numbers[row], values[row], few, row) for row in range(len(best))]
+        champion = int(best[0])
         self._remember(champion, fitness)
         ended = self.species.stagnant(fitness, self.generation)
         self.generation += 1
         if all(ended):  # nobody goes on but the champion: a fresh start around it
+            if not self.settings.reset_on_extinction:
+                raise UserError(
+                    f"All species have died out after generation {self.generation - 1}, whose best fitness "
+                    f"was {self.best[-1]:.6g}: make agent.evolution.reset_on_extinction true to begin anew "
+                    "around the champion, or raise agent.evolution.max_stagnation or species_elitism."
+                )
             self.extinctions += 1
             self._restart(champion)
             return
@@ -81,34 +98,40 @@ class Evolution:
         alive = [number for number, gone in enumerate(ended) if not gone]
         spawn = offspring(fitness, members, alive, self.size, self._least())
         parents = choose_parents(fitness, members, alive, spawn, self.settings, self.draws)
-        children = self._breed(fitness, parents)
-        elite = self.genomes.take(parents.elite.to(self.genomes.device))
-        self.genomes = stacked([elite, children]).trimmed() if len(parents.elite) else children
-        self.ids = torch.cat([self.ids[parents.elite], self._new_ids(children.size)])
+        parts = [self._breed(fitness, parents)] if len(parents.first) else []
+        if len(parents.elite):
+            parts.insert(0, self.genomes.take(parents.elite).trimmed())
+        self.genomes = stacked(parts)
+        self.ids = torch.cat([self.ids[parents.elite], self._new_ids(len(parents.first))])
         self.species.drop(ended)
         self.species.speciate(self.genomes, self.generation)
 
     def champion(self) -> Genomes:
         """[1] the best genome of the newest finished generation; before that, the first of all."""
-        source = self.genomes if self.champions is None else self.champions
-        row = 0 if self.champions is None else self.champions.size - 1
-        return source.take(torch.tensor([row], device=source.device)).trimmed()
+        if not self._champions:
+            return self.genomes.row(0).trimmed()
+        newest = self._champions[-1]
+        return newest.row(newest.size - 1).trimmed()
+
+    @property
+    def champions(self) -> Genomes | None:
+        """[G] the best genome of each finished generation; put together only when somebody asks."""
+        if len(self._champions) > 1:
+            self._champions = [stacked(self._champions).trimmed()]
+        return self._champions[0] if self._champions else None
 
     def crown(self, rival: Rival) -> None:
         """Make one of the `rivals` the champion of the newest finished generation."""
-        assert self.champions is not None
-        earlier = torch.arange(self.champions.size - 1, device=self.champions.device)
-        self.champions = stacked([self.champions.take(earlier), rival.genome]).trimmed()
+        champions = self.champions
+        assert champions is not None
+        earlier = [champions.take(torch.arange(champions.size - 1))] if champions.size > 1 else []
+        self._champions = [*earlier, rival.genome]
         self.champion_ids[-1], self.best[-1] = rival.id, rival.fitness
 
-    def _one(self, row: int) -> Genomes:
-        return self.genomes.take(torch.tensor([row], device=self.genomes.device))
-
     def _remember(self, champion: int, fitness: Tensor) -> None:
-        one = self._one(champion)
-        self.champions = one if self.champions is None else stacked([self.champions, one]).trimmed()
-        self.champion_ids.append(int(self.ids[champion]))
-        self.best.append(float(fitness[champion]))
+        self._champions.append(self.rivals[0].genome)
+        self.champion_ids.append(self.rivals[0].id)
+        self.best.append(self.rivals[0].fitness)
         nodes, connections = (count.cpu().float() for count in self.genomes.counts())
         sizes = self.species.sizes()
         self.report = {
@@ -128,19 +151,14 @@ class Evolution:
 
     def _breed(self, fitness: Tensor, parents: Parents) -> Genomes:
         a, b = parents.first, parents.second
-        swap = (fitness[b] > fitness[a]) | ((fitness[b] == fitness[a]) & (self.draws.coin(0.5, len(a)).cpu()))
+        swap = (fitness[b] > fitness[a]) | ((fitness[b] == fitness[a]) & self.draws.coin(0.5, len(a)).cpu())
         fitter, other = torch.where(swap, b, a), torch.where(swap, a, b)
-        device = self.genomes.device
-        children = crossover(
-            self.genomes.take(fitter.to(device)), self.genomes.take(other.to(device)),
-            self.settings.disable_prob, self.draws,
-        )  # fmt: skip
+        children = crossover(self.genomes, fitter, other, self.settings.disable_prob, self.draws)
         return mutate(children, self.settings, self.inputs, self.outputs, self.innovations, self.draws)
 
     def _restart(self, champion: int) -> None:
         fresh, _ = first_generation(self.size - 1, self.inputs, self.outputs, self.settings, self.draws)
-        kept = self._one(champion)
-        self.genomes = stacked([kept, fresh]).trimmed()
+        self.genomes = stacked([self.rivals[0].genome, fresh]).trimmed()
         self.ids = torch.cat([self.ids[champion : champion + 1], self._new_ids(self.size - 1)])
         self.species.drop([True] * len(self.species.species))
         self.species.speciate(self.genomes, self.generation)
@@ -153,11 +171,12 @@ class Evolution:
         return max(self.settings.min_species_size, self.settings.elitism)
 
     def state_dict(self) -> dict[str, Any]:
+        champions = self.champions
         return {
             "generation": self.generation, "extinctions": self.extinctions, "ids": self.ids,
             "next_id": self._next_id, "genomes": self.genomes.state_dict(),
             "species": self.species.state_dict(), "random": self.draws.generator.get_state(),
-            "champions": None if self.champions is None else self.champions.state_dict(),
+            "champions": None if champions is None else champions.state_dict(),
             "champion_ids": list(self.champion_ids), "best": list(self.best),
             "history": self.history.state_dict(),
             "innovations": [self.innovations.next_number, self.innovations.next_node],
@@ -171,7 +190,7 @@ class Evolution:
         self.innovations = Innovations(*state["innovations"])
         self.draws.generator.set_state(state["random"])
         rows = state["champions"]
-        self.champions = None if rows is None else Genomes.from_state(rows, self.draws.device)
+        self._champions = [] if rows is None else [Genomes.from_state(rows, self.draws.device)]
         self.champion_ids, self.best = list(state["champion_ids"]), list(state["best"])
         self.history.load_state_dict(state["history"])
 
@@ -185,13 +204,11 @@ def offspring(fitness: Tensor, members: Tensor, alive: list[int], size: int, lea
     """
     if len(alive) * least > size:
         least = size // len(alive)
-    living = torch.isin(members, torch.tensor(alive))
-    worst = float(fitness[living].min())
-    inside = members[living]
-    number_of = int(members.max()) + 1
-    sums = torch.zeros(number_of, dtype=fitness.dtype).index_add_(0, inside, fitness[living] - worst)
-    sizes = torch.bincount(inside, minlength=number_of).clamp(min=1)
-    share = [max(0.0, x) for x in (sums / sizes)[torch.tensor(alive)].tolist()]
+    living = np.isin(members.numpy(), alive)
+    inside, value = members.numpy()[living], fitness.numpy()[living]
+    sizes = np.bincount(inside)
+    sums = np.bincount(inside, weights=value - value.min())
+    share = [max(0.0, float(sums[number] / sizes[number])) for number in alive]
     total = sum(share)
     share = [x / total for x in share] if total > 0 else [1 / len(alive)] * len(alive)
     free = size - least * len(alive)
@@ -207,12 +224,9 @@ def choose_parents(fitness: Tensor, members: Tensor, alive: list[int], spawn: li
                    draws: Draws) -> Parents:  # fmt: skip
     """Champions, and the parents of every child: drawn from the best `survival_threshold` of each species."""
     # Everybody, best first, species by species.
-    order = torch.argsort(fitness, descending=True, stable=True)
-    order = order[torch.argsort(members[order], stable=True)]
-    sizes = torch.bincount(members, minlength=int(members.max()) + 1).tolist()
-    starts = [0]
-    for size in sizes:
-        starts.append(starts[-1] + size)
+    order = np.lexsort((-fitness.numpy(), members.numpy()))
+    sizes = np.bincount(members.numpy()).tolist()
+    starts = [0, *accumulate(sizes)]
     able = [max(1, math.ceil(settings.survival_threshold * sizes[number])) for number in alive]
     kept = [
         min(settings.elitism, count, sizes[number]) if sizes[number] >= settings.elitism_size else 0
@@ -220,17 +234,18 @@ def choose_parents(fitness: Tensor, members: Tensor, alive: list[int], spawn: li
     ]
     elite = [order[starts[number] : starts[number] + n] for number, n in zip(alive, kept, strict=True)]
     # For every child: where its species begins in `order`, and how many of it may have offspring.
-    children = torch.tensor([count - n for count, n in zip(spawn, kept, strict=True)])
-    start = torch.tensor([starts[number] for number in alive]).repeat_interleave(children)
-    breadth = torch.tensor(able).repeat_interleave(children)
+    children = [count - n for count, n in zip(spawn, kept, strict=True)]
+    start = np.repeat([starts[number] for number in alive], children)
+    breadth = np.repeat(able, children)
     n = len(start)
 
-    def drawn() -> Tensor:
-        return order[start + (draws.uniform(n).cpu() * breadth).long().clamp(max=breadth - 1)]
+    def drawn() -> np.ndarray:
+        place = (draws.uniform(n).cpu().numpy() * breadth.astype(np.float32)).astype(np.int64)
+        return order[start + np.minimum(place, breadth - 1)]
 
     first, second = drawn(), drawn()
-    pool = torch.cat([order[starts[k] : starts[k] + m] for k, m in zip(alive, able, strict=True)])
-    stranger = pool[draws.below(len(pool), n).cpu()]
-    second = torch.where(draws.coin(settings.interspecies_prob, n).cpu(), stranger, second)
-    second = torch.where(draws.coin(settings.crossover_prob, n).cpu(), second, first)
-    return Parents(torch.cat(elite), first, second)
+    pool = np.concatenate([order[starts[k] : starts[k] + m] for k, m in zip(alive, able, strict=True)])
+    stranger = pool[draws.below(len(pool), n).cpu().numpy()]
+    second = np.where(draws.coin(settings.interspecies_prob, n).cpu().numpy(), stranger, second)
+    second = np.where(draws.coin(settings.crossover_prob, n).cpu().numpy(), second, first)
+    return Parents(*map(torch.from_numpy, (np.concatenate(elite), first, second)))

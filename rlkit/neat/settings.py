@@ -98,3 +98,6 @@ class Settings:
     elitism_size: int = key(5, "in species of at least so many members", low=1)
     max_stagnation: int = key(15, "generations without improvement after which a species ends", low=1)
     species_elitism: int = key(2, "so many best species never end", low=0)
+    reset_on_extinction: bool = key(
+        True, "where all species end, a new population begins around the champion; false: the run ends"
+    )

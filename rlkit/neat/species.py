@@ -28,22 +28,20 @@ class Distances:
     def __init__(self, genomes: Genomes, settings: Settings) -> None:
         self.settings = settings
         self._weight, self._innovation = genomes.weight, genomes.innovation
-        there = genomes.has_connection
+        self._count = genomes.has_connection.sum(1)  # [P]
         # Which innovation numbers there are, without sorting all genes; the last column: empty slots.
-        number = torch.where(there, genomes.innovation, -1)
-        empty = int(number.max()) + 1
-        number = torch.where(there, number, empty)
-        seen = torch.zeros(empty + 1, dtype=torch.int32, device=number.device)
-        seen.index_fill_(0, number.flatten(), 1)[empty] = 1
+        empty = int(_last(genomes.innovation, self._count).max()) + 1
+        number = genomes.innovation.clamp(max=empty).flatten()
+        seen = torch.bincount(number, minlength=empty + 1) > 0
+        seen[empty] = True
         self._columns = seen.nonzero().flatten()
         self._columns[-1] = NONE
         place = seen.cumsum(0, dtype=torch.int32).sub_(1)
-        self._column = place.index_select(0, number.flatten()).view_as(number)  # [P, C]
-        self._count, self._last = there.sum(1), _last(genomes.innovation, there)  # [P], [P]
+        self._column = place.index_select(0, number).view_as(genomes.innovation)  # [P, C]
 
     def to(self, others: Genomes, rows: Tensor | None = None) -> Tensor:
         """[P, K], or [n, K] for n of the rows: distances to K other genomes."""
-        parts = (self._weight, self._innovation, self._column, self._count, self._last)
+        parts = (self._weight, self._innovation, self._column, self._count)
         if rows is not None:
             parts = tuple(part[rows] for part in parts)  # type: ignore[assignment]
         block = max(1, _BLOCK // max(1, parts[0].numel()))
@@ -51,7 +49,7 @@ class Distances:
         return torch.cat(found, dim=1)
 
     def _block(self, parts: tuple[Tensor, ...], others: Genomes, some: slice) -> Tensor:
-        weight, innovation, column, count, last = parts
+        weight, innovation, column, count = parts
         theirs, settings = others.innovation[some].contiguous(), self.settings
         live = theirs < NONE
         place = torch.searchsorted(self._columns, theirs).clamp_(max=len(self._columns) - 1)
@@ -62,17 +60,20 @@ class Distances:
         lined = table.index_select(1, column.flatten()).view(len(theirs), *weight.shape)  # [k, n, C]
         apart = lined.sub_(weight).abs_()
         ones = weight.new_ones(weight.shape[1])  # sums as products: several times as fast on so few columns
-        shared = (apart == apart).to(weight.dtype) @ ones  # a gene that they lack is NaN
+        # A gene that they lack is NaN, the only number that is not itself; numbers are compared faster than
+        # bools are made.
+        shared = torch.eq(apart, apart, out=torch.empty_like(apart)) @ ones
         difference = (apart.nan_to_num_(0.0) @ ones) / shared.clamp(min=1)
         their_count = live.sum(1)[:, None]  # [k, 1]
         lonely = count + their_count - 2 * shared  # [k, n]
         structure: Tensor = settings.disjoint_coefficient * lonely
         if settings.excess_coefficient != settings.disjoint_coefficient:
             # What lies beyond the other's last gene is excess; other lonely genes are disjoint.
-            their_last = torch.where(live, theirs, -1).amax(1)  # [k]
+            their_last = _last(theirs, their_count[:, 0])  # [k]
             mine_up_to = torch.searchsorted(
                 innovation, their_last.expand(len(count), -1).contiguous(), right=True
             )
+            last = _last(innovation, count)
             excess = count[:, None] - torch.minimum(mine_up_to, count[:, None])  # [n, k]
             excess = (
                 excess.T
@@ -85,9 +86,10 @@ class Distances:
         return (structure / larger + settings.weight_coefficient * difference).T
 
 
-def _last(innovation: Tensor, there: Tensor) -> Tensor:
-    """[P] the highest innovation number of each genome, −1 without any."""
-    return torch.where(there, innovation, -1).amax(1)
+def _last(innovation: Tensor, count: Tensor) -> Tensor:
+    """[P] the highest innovation number of genomes of so many connections, −1 without any."""
+    highest = innovation.gather(1, (count - 1).clamp(min=0)[:, None])[:, 0]
+    return torch.where(count > 0, highest, -1)
 
 
 @dataclass
@@ -117,9 +119,7 @@ def _scores(fitness: Tensor, members: Tensor, species: int, kind: str) -> Tensor
     if kind == "median":
         return torch.stack([fitness[members == number].quantile(0.5) for number in range(species)])
     how = {"max": "amax", "min": "amin", "mean": "mean"}[kind]
-    return torch.zeros(species, dtype=fitness.dtype).scatter_reduce(
-        0, members, fitness, how, include_self=False
-    )
+    return fitness.new_zeros(species).scatter_reduce(0, members, fitness, how, include_self=False)
 
 
 class SpeciesSet:
@@ -197,18 +197,14 @@ class SpeciesSet:
 
     def _keep(self, genomes: Genomes, found: list[Species], member: Tensor, nearest: Tensor) -> None:
         """Drop empty species, number the rest anew, and choose representatives."""
-        # The nearest member of each: sorted by species, then by distance, the first of every run.
-        order = torch.argsort(nearest, stable=True)
-        order = order[torch.argsort(member[order], stable=True)]
-        ranked = member[order]
-        first = torch.ones_like(ranked, dtype=torch.bool)
-        first[1:] = ranked[1:] != ranked[:-1]
-        numbers = ranked[first]
-        place = torch.full((len(found),), -1, device=member.device)
-        place[numbers] = torch.arange(len(numbers), device=member.device)
-        self.members = place[member]
-        self.representatives = genomes.take(order[first])
-        self.species = [found[number] for number in numbers.tolist()]
+        sizes = torch.bincount(member, minlength=len(found))
+        self.members = ((sizes > 0).cumsum(0) - 1).index_select(0, member)
+        self.species = [one for one, size in zip(found, sizes.tolist(), strict=True) if size]
+        # The nearest member of each, of equals the first.
+        least = _scores(nearest, self.members, len(self.species), "min")
+        row = torch.arange(genomes.size, device=member.device)
+        row = torch.where(nearest == least.index_select(0, self.members), row, genomes.size)
+        self.representatives = genomes.take(_scores(row, self.members, len(self.species), "min"))
 
     def sizes(self) -> list[int]:
         return torch.bincount(self.members, minlength=len(self.species)).tolist()
@@ -230,6 +226,8 @@ class SpeciesSet:
 
     def drop(self, ended: list[bool]) -> None:
         """Forget species; members of the dropped ones get −1."""
+        if not any(ended):
+            return
         place: list[int] = []
         kept: list[int] = []
         for number, gone in enumerate(ended):

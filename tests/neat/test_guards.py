@@ -206,11 +206,23 @@ def test_nodes_are_inherited_like_genes() -> None:
     """Biases of shared nodes from either parent, of others from the fitter one."""
     fitter, other = genome([0, 1, 4], [(0, -1, 0, 1.0, True)]), genome([0, 2, 4], [(0, -1, 0, 1.0, True)])
     other.bias = other.bias + 10
-    many = torch.zeros(600, dtype=torch.int64)
-    child = crossover(fitter.take(many), other.take(many), 0.75, draws())
+    first, second = torch.zeros(600, dtype=torch.int64), torch.ones(600, dtype=torch.int64)
+    child = crossover(population(fitter, other), first, second, 0.75, draws())
     assert all(nodes_of(child, row) == [0, 1, 4] for row in range(600))
     shares = (child.bias > 5).float().mean(0).tolist()
     assert shares == pytest.approx([0.5, 0.0, 0.5], abs=0.08)
+
+
+def test_matching_genes_are_found_wherever_they_stand() -> None:
+    """The fitter parent lacks the other's first gene, so that the shared one stands in another slot."""
+    fitter = genome([0], [(3, -2, 0, 1.0, True), (5, -3, 0, 1.0, True)])
+    other = genome([0], [(0, -1, 0, 7.0, True), (3, -2, 0, 2.0, False)])
+    first, second = torch.zeros(600, dtype=torch.int64), torch.ones(600, dtype=torch.int64)
+    child = crossover(population(fitter, other), first, second, 1.0, draws())
+    assert set(child.weight[:, 0].tolist()) == {1.0, 2.0}
+    assert set(child.weight[:, 1].tolist()) == {1.0}
+    assert not child.enabled[:, 0].any()  # disabled in one, and disable_prob is 1
+    assert child.enabled[:, 1].all()
 
 
 def test_the_fitter_parent_gives_the_structure_and_a_coin_decides_between_equals() -> None:

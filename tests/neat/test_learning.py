@@ -194,6 +194,19 @@ def test_nobody_is_checked_who_did_not_reach_it_and_never_more_than_a_few(agent:
     assert len(seen) == RIVALS
 
 
+@pytest.mark.parametrize(("criterion", "reached"), [("max", 11.0), ("mean", 5.5), ("min", 0.0)])
+def test_nobody_is_checked_before_the_criterion_has_reached_the_goal(
+    agent: NEAT, criterion: str, reached: float
+) -> None:
+    """The generation's best, mean or worst fitness, as neat-python's fitness_criterion."""
+    agent.config = replace(agent.config, fitness_criterion=criterion)
+    seen: list[int] = []
+    assert not agent.confirm(reached + 0.1, verdicts({11: 99.0}, seen))
+    assert not seen
+    assert agent.confirm(reached, verdicts({11: 99.0}, seen))
+    assert seen == [11]
+
+
 def test_of_equals_the_oldest_is_first(agent: NEAT) -> None:
     ids = agent.evolution.ids.clone()
     agent.evolution.advance(torch.ones(12))

@@ -16,7 +16,7 @@ import yaml
 import rlkit
 from rlkit import cli, load_run, registry
 from rlkit.agents.neat import NEAT, greedy
-from rlkit.errors import NumbersBroke
+from rlkit.errors import NumbersBroke, UserError
 from rlkit.neat.contradictions import contradiction
 from rlkit.neat.settings import Number, Settings
 from rlkit.runs import Run
@@ -146,6 +146,18 @@ def test_an_environment_without_an_end_is_cut(
     assert yaml.safe_load((plain.path / "config.yaml").read_text())["env"]["max_episode_steps"] is None
 
 
+@pytest.mark.usefixtures("fragile")
+def test_extinction_ends_a_run_that_wants_no_new_population(short_run: Train, tmp_path: Path) -> None:
+    words = (*WORDS, "agent.evolution.max_stagnation=1", "agent.evolution.species_elitism=0")
+    assert max(row.get("neat/extinctions", 0) for row in rows(short_run(*words))) >= 1
+    folder = tmp_path / "over"
+    with pytest.raises(UserError, match=r"^All species have died out after generation") as caught:
+        short_run(*words, "agent.evolution.reset_on_extinction=false", f"run.dir={folder}")
+    assert "\n" not in str(caught.value)
+    info = load_run(folder).info
+    assert (info["status"], info["error"]) == ("failed", f"UserError: {caught.value}")
+
+
 def test_a_budget_below_one_generation_is_told(
     fragile: type[Fragile], short_run: Train, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -171,6 +183,14 @@ def test_a_loop_that_overflows_is_a_poor_genome_and_no_broken_run(
     )  # fmt: skip
     assert run.status == "done"
     assert max(row.get("neat/generation", 0) for row in rows(run)) == 3
+
+
+@pytest.mark.parametrize("choices", [2, 3, 7, 20])
+def test_the_greatest_output_is_chosen_and_of_equals_the_first(choices: int) -> None:
+    spec = ActionSpec.of(gym.spaces.Discrete(choices))
+    outputs = torch.randint(0, 5, (choices, 300), generator=torch.Generator().manual_seed(0)).float()
+    expected = [column.index(max(column)) for column in outputs.T.tolist()]
+    assert greedy(spec, outputs, {})[:, 0].tolist() == expected
 
 
 def test_outputs_that_are_no_numbers_choose_something_legal() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from by_hand import draws, evolved, genes_of, genome, population
 
+from rlkit.errors import UserError
 from rlkit.neat.genes import Genomes
 from rlkit.neat.network import build
 from rlkit.neat.reproduction import Evolution, choose_parents, offspring
@@ -126,6 +127,16 @@ def test_a_species_that_does_not_improve_ends_but_the_best_do_not() -> None:
     assert verdicts == [[False] * 3, [False] * 3, [True, False, False], [True, False, False]]
 
 
+def test_a_species_that_ended_is_forgotten() -> None:
+    species = SpeciesSet(WEIGHTS)
+    species.speciate(population(one(0.0), one(5.0), one(10.0), one(5.1)), 0)
+    species.drop([False, True, False])
+    assert [s.id for s in species.species] == [1, 3]
+    assert species.members.tolist() == [0, -1, 1, -1]
+    assert species.representatives is not None
+    assert species.representatives.weight.flatten().tolist() == [0.0, 10.0]
+
+
 def test_extinction_keeps_the_champion() -> None:
     settings = Settings(  # one species for all: a new one would have nothing to fall short of
         max_stagnation=1, species_elitism=0, node_add_prob=0.5, compatibility_threshold=50.0
@@ -142,6 +153,56 @@ def test_extinction_keeps_the_champion() -> None:
     assert evolution.genomes.size == 30
     assert len(set(evolution.ids.tolist())) == 30
     assert genes_of(evolution.genomes, 1) != champion
+
+
+def test_extinction_ends_the_run_where_no_new_population_is_wanted() -> None:
+    settings = Settings(
+        max_stagnation=1, species_elitism=0, compatibility_threshold=50.0, reset_on_extinction=False
+    )
+    evolution = Evolution(30, 3, 2, settings, draws())
+    evolution.advance(torch.arange(30.0))
+    with pytest.raises(UserError, match=r"^All species have died out after generation 1, .* 2\.5: make"):
+        evolution.advance(torch.full((30,), 2.5))
+    assert evolution.extinctions == 0
+    assert evolution.best == [29.0, 2.5]
+
+
+def test_champions_alone_are_a_generation_without_children() -> None:
+    """As many species as genomes, and each keeps its champion."""
+    settings = Settings(compatibility_threshold=1e-6, elitism=1, elitism_size=1)
+    evolution = Evolution(5, 3, 2, settings, draws())
+    before = [genes_of(evolution.genomes, row) for row in range(5)]
+    evolution.advance(torch.arange(5.0))
+    assert sorted(evolution.ids.tolist()) == list(range(5))
+    for row, number in enumerate(evolution.ids.tolist()):
+        assert genes_of(evolution.genomes, row) == before[number]
+
+
+def test_champions_are_those_of_every_generation_whoever_asks_when() -> None:
+    """They are put together when somebody asks: once at the end, or after every generation."""
+    settings = Settings(node_add_prob=0.5, conn_add_prob=0.5)
+    asked, late = (Evolution(20, 3, 2, settings, draws()) for _ in range(2))
+    random, best = torch.Generator().manual_seed(1), []
+    assert late.champions is None
+    for _ in range(8):
+        fitness = torch.rand(20, generator=random)
+        best.append(genes_of(late.genomes, int(fitness.argmax())))
+        for one in (asked, late):
+            one.advance(fitness)
+        champions = asked.champions
+        assert champions is not None
+        assert champions.size == len(best)
+        assert genes_of(late.champion(), 0) == genes_of(asked.champion(), 0) == best[-1]
+    for one in (asked, late):
+        champions = one.champions
+        assert champions is not None
+        assert [genes_of(champions, row) for row in range(8)] == best
+    late.crown(late.rivals[1])
+    champions = late.champions
+    assert champions is not None
+    second = genes_of(late.rivals[1].genome, 0)
+    assert [genes_of(champions, row) for row in range(8)] == [*best[:-1], second]
+    assert genes_of(late.champion(), 0) == second != best[-1]
 
 
 def test_the_champion_of_a_large_species_lives_on_unchanged() -> None:

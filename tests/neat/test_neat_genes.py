@@ -31,8 +31,8 @@ SECOND = genome(
 
 
 def test_crossover_takes_structure_from_the_fitter_and_matching_genes_from_both() -> None:
-    many = torch.zeros(400, dtype=torch.int64)
-    children = crossover(SECOND.take(many), FIRST.take(many), 0.75, draws())
+    first, second = torch.zeros(400, dtype=torch.int64), torch.ones(400, dtype=torch.int64)
+    children = crossover(population(FIRST, SECOND), second, first, 0.75, draws())
     seen: dict[int, set[float]] = {}
     for row in range(400):
         genes = genes_of(children, row)
@@ -51,12 +51,22 @@ def test_crossover_takes_structure_from_the_fitter_and_matching_genes_from_both(
 
 
 def test_a_gene_disabled_in_either_parent_is_disabled_three_times_of_four() -> None:
-    many = torch.zeros(2_000, dtype=torch.int64)
-    children = crossover(FIRST.take(many), SECOND.take(many), 0.75, draws())
+    first, second = torch.zeros(2_000, dtype=torch.int64), torch.ones(2_000, dtype=torch.int64)
+    children = crossover(population(FIRST, SECOND), first, second, 0.75, draws())
     share = children.enabled.float().mean(0)
     assert share[[0, 2, 3, 5]].tolist() == [1.0] * 4  # 5: gene 8, which only the fitter has
     assert share[1] == pytest.approx(0.25, abs=0.04)  # in both
     assert share[4] == pytest.approx(0.25, abs=0.04)  # in the other one
+
+
+def test_rows_are_no_wider_than_the_widest_genome() -> None:
+    both = population(FIRST, SECOND)
+    alone = both.take(torch.tensor([0])).trimmed()
+    assert genes_of(alone) == genes_of(FIRST)
+    assert (alone.innovation.shape[1], alone.node.shape[1]) == (len(genes_of(FIRST)), len(nodes_of(FIRST)))
+    assert both.trimmed().innovation.shape == both.innovation.shape
+    none = genome([0], []).trimmed()
+    assert none.weight.shape == (1, 1)
 
 
 @pytest.mark.parametrize(("excess", "disjoint"), [(1.0, 1.0), (2.0, 0.5)])

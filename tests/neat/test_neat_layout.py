@@ -97,6 +97,23 @@ def test_lanes_do_not_see_what_was_played_before(feed_forward: bool) -> None:
         assert all(map(torch.equal, kept, before))  # what was handed out stays as it is
 
 
+def test_lanes_play_whom_they_are_told_whatever_was_said_before() -> None:
+    """As many lanes as genomes in another order, and a first word about some of them only."""
+    evolution = evolved(Settings(node_add_prob=0.3, conn_add_prob=0.5), 12, 3, 2, 8)
+    nets, x = build(evolution.genomes, 3, 2, evolution.settings), torch.randn(12, 3)
+    for rows in (torch.arange(12), torch.arange(12).flip(0), torch.arange(12) // 2):
+        expected = nets.take(rows)(x)[0].T
+        for changed in (None, torch.tensor([3]), torch.arange(12)):
+            lanes = LaneNetworks(nets, 12)
+            lanes.assign(rows, changed)
+            torch.testing.assert_close(lanes(x, lanes.zero_memory())[0], expected)
+            lanes.assign(rows.roll(1), changed)
+            moved = torch.zeros(12, dtype=torch.bool)
+            moved[torch.arange(12) if changed is None else changed] = True
+            now = torch.where(moved, rows.roll(1), rows)
+            torch.testing.assert_close(lanes(x, lanes.zero_memory())[0], nets.take(now)(x)[0].T)
+
+
 # ---------------------------------------------------------------------- evolution
 
 
@@ -118,6 +135,8 @@ def test_an_empty_slot_matches_no_gene() -> None:
         other = genome([0], [(number, -1, 0, 1.0, True)])
         lonely = [len({0} ^ {number}), len({0, 4} ^ {number})]
         assert Distances(mine, settings).to(other)[:, 0].tolist() == lonely, number
+    full = genome([0], [(0, -1, 0, 1.0, True), (4, -2, 0, 1.0, True)])  # no empty slot at all
+    assert Distances(full, settings).to(full).tolist() == [[0.0]]
     bare = genome([0], [])
     assert Distances(bare, settings).to(genome([0], [(0, -1, 0, 1.0, True)])).tolist() == [[1.0]]
 

@@ -72,6 +72,24 @@ def test_the_first_generation_is_neat_pythons(
         assert {frozenset(one) for one in ours} == {frozenset(one) for one in theirs}
 
 
+def test_when_a_run_ends_is_what_the_file_says() -> None:
+    from rlkit.neat.ini import checking, reading
+    from rlkit.neat.ini.conversion import converted, differences
+    from rlkit.neat.ini.writing import corrected
+
+    text = corrected("[NEAT]\nfitness_criterion = mean\nreset_on_extinction = False\n")
+    for written, expected, lines in ((text, ("mean", False), 1), (corrected(""), ("max", True), 0)):
+        checked = checking.check(reading.read(written))
+        assert not checked.mistakes
+        values = converted(checked)
+        found = values["agent.fitness_criterion"], values["agent.evolution.reset_on_extinction"]
+        assert found == expected
+        told = {one.key: one.text for one in differences(checked)}
+        assert ("fitness_criterion" in told) == lines
+        assert ("reset_on_extinction" in told) == (not lines)  # the new population keeps the champion here
+        assert not [text for key, text in told.items() if "not used" in text and "num_inputs" not in key]
+
+
 def test_new_nodes_and_connections_begin_as_their_defaults_say() -> None:
     names = ["tanh", "relu", "sin"]
     genomes = first(Settings(activations=names, activation_default="relu", enabled_default="disabled"))

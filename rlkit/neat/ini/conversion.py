@@ -20,7 +20,7 @@ _SAME = (
     "single_structural_mutation", "enabled_mutate_rate", "enabled_rate_to_true_add",
     "enabled_rate_to_false_add", "activation_default", "activation_mutate_rate", "aggregation_default",
     "aggregation_mutate_rate", "compatibility_threshold", "max_stagnation", "species_elitism", "elitism",
-    "survival_threshold", "min_species_size",
+    "survival_threshold", "min_species_size", "reset_on_extinction",
 )  # fmt: skip
 _FIXED = {  # what neat-python does where rlkit leaves a choice
     "weights_mutate_prob": 1.0,  # every child's genes meet their own rates
@@ -71,7 +71,7 @@ def converted(checked: Checked) -> dict[str, Any]:
     for name in ("weight", "bias", "response"):
         evolution |= {f"{name}.{part}": values[f"{name}_{part}"] for part in _NUMBER}
     endless = values["no_fitness_termination"]
-    found = {"agent.population": values["pop_size"]}
+    found = {"agent.population": values["pop_size"], "agent.fitness_criterion": values["fitness_criterion"]}
     found |= {f"agent.evolution.{name}": value for name, value in evolution.items()}
     found["trainer.stop_at_return"] = None if endless else values["fitness_threshold"]
     if endless:
@@ -107,10 +107,7 @@ def differences(checked: Checked, sizes: Sizes | None = None) -> list[Difference
         tell("species_fitness_func", "of two middle values the mean, as median2; neat-python takes the upper")
     if given := [name for name in checked.values if name.startswith("time_constant_")]:
         tell(", ".join(given), "not used: rlkit has no continuous-time networks")
-    if not values["reset_on_extinction"]:
-        tell("reset_on_extinction", "not used: where all species end, a new population begins around the "
-             "champion; neat-python would stop with an exception")  # fmt: skip
-    else:
+    if values["reset_on_extinction"]:
         tell("reset_on_extinction", "the new population keeps the champion; neat-python's does not")
     return found
 
@@ -127,5 +124,5 @@ def _ending(values: dict[str, Any], sizes: Sizes | None, tell: Any) -> None:
     tell("fitness_threshold", f"trainer.stop_at_return={goal:g}: the champion's mean return over fresh "
          f"episodes, not over those of training{above}")  # fmt: skip
     if values["fitness_criterion"] != "max":
-        tell("fitness_criterion", f"{values['fitness_criterion']} is not used: the champion alone decides "
-             "when a run ends")  # fmt: skip
+        tell("fitness_criterion", f"the champion plays those episodes when the {values['fitness_criterion']} "
+             "of the population's fitness has reached the threshold; neat-python stops there")  # fmt: skip
