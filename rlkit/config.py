@@ -31,6 +31,7 @@ __all__ = [
     "check",
     "conf_dir",
     "flatten",
+    "imported",
     "key",
     "load_run_config",
     "require_trusted",
@@ -238,19 +239,27 @@ def load_run_config(folder: Path | str, plugins: Sequence[str] = ()) -> RunConfi
 
 
 def require_trusted(config: RunConfig, plugins: Sequence[str] = ()) -> None:
-    """Refuse a stored run that would import a module which this very command does not name in plugins=[…].
-
-    Gymnasium imports the part before the colon of `module:Id`, also where such an id is an argument of
-    another environment.
-    """
-    for name in [config.env.id, *_texts(config.env.kwargs), *_texts(config.wrappers)]:
-        found = re.fullmatch(r"(?:gym:)?([^\s:/\\]+):.+", name)
-        if found and found[1] not in (*plugins, "gym"):  # gym:Id is the old gym's own
-            module = found[1]
+    """Refuse a stored run that would import a module which this very command does not name in plugins=[…]."""
+    for name, module in imported(config).items():
+        if module not in plugins:
             raise UserError(
                 f"the run's environment {name} imports the module {module}; "
                 f"if you trust it, add plugins=[{module}]."
             )
+
+
+def imported(config: RunConfig) -> dict[str, str]:
+    """Environment → the module that it imports.
+
+    Gymnasium imports the part before the colon of `module:Id`, also where such an id is an argument of
+    another environment.
+    """
+    found = {}
+    for name in [config.env.id, *_texts(config.env.kwargs), *_texts(config.wrappers)]:
+        match = re.fullmatch(r"(?:gym:)?([^\s:/\\]+):.+", name)
+        if match and match[1] != "gym":  # gym:Id is the old gym's own
+            found[name] = match[1]
+    return found
 
 
 def _texts(data: Any) -> Iterator[str]:

@@ -12,9 +12,16 @@ class _Told(Exception):
 
 
 class UserError(_Told):
-    """Bad input, told in one sentence. Exit code 2, no traceback."""
+    """Bad input, told in one sentence. Exit code 2, no traceback.
+
+    below: lines that stand under the sentence, such as the way through the user's own files.
+    """
 
     exit_code = 2
+
+    def __init__(self, text: str = "", below: str = "") -> None:
+        super().__init__(text)
+        self.below = below
 
 
 class NumbersBroke(_Told):

@@ -143,6 +143,11 @@ class Logger:
         LOG.info(line)
 
     @property
+    def has_screen(self) -> bool:
+        """Whether anybody sees what is said."""
+        return self._terminal is not None
+
+    @property
     def shows_pictures(self) -> bool:
         """Whether `picture` and `gif` go anywhere: without TensorBoard nothing need be drawn."""
         return self._events is not None

@@ -15,11 +15,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rlkit import importing
 from rlkit.errors import UserError
 
 T = TypeVar("T")
@@ -53,8 +53,7 @@ class Registry:
             raise UserError(f"there is no {self.kind} {name!r}{known}; {meant}")
         target = self._targets[name]
         if isinstance(target, str):
-            module, _, attribute = target.partition(":")
-            target = getattr(import_module(module), attribute)
+            target = importing.attribute(target, f"the {self.kind} {name!r}")
         return target
 
     def names(self) -> list[str]:
@@ -91,11 +90,15 @@ class Registry:
 agents = Registry("agent")
 envs = Registry("environment")  # beside Gymnasium's own registry, which stays the main one
 wrappers = Registry("wrapper")
+# Agent → what reads the file behind its key config_file: (path, RunConfig | None) → {key of the run: value}
+config_files = Registry("reader of agent.config_file")
 
 agents.add("random", "rlkit.agents.random:RandomAgent")
 agents.add("dqn", "rlkit.agents.dqn:DQN")
 agents.add("ppo", "rlkit.agents.ppo:PPO")
 agents.add("neat", "rlkit.agents.neat:NEAT")
+
+config_files.add("neat", "rlkit.cli.neat.files:values")
 
 wrappers.add("frame_stack", "rlkit.envs.wrappers.frames:FrameStack")
 wrappers.add("random_action", "rlkit.envs.wrappers.exploration:RandomAction")
@@ -131,9 +134,9 @@ def load_plugins(names: Sequence[str] = ()) -> None:
         except UserError:
             raise
         except Exception as error:
-            raise UserError(
-                f"the installed plugin {point.value} fails ({error}); repair or remove it."
-            ) from error
+            told = f"the installed plugin {point.value} fails ({importing.sentence(error)}"
+            where = importing.place(error)
+            raise UserError(f"{told}{f', {where}' if where else ''}); repair or remove it.") from error
     for name in names:
         import_here(name)
 
@@ -143,9 +146,4 @@ def import_here(name: str) -> None:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
-    try:
-        import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(error.name + ".")):
-            raise UserError(f"there is no module {name!r}: install it, or start in its folder.") from error
-        raise UserError(f"the module {name} needs {error.name}, which is not installed.") from error
+    importing.load(name)

@@ -20,7 +20,7 @@ from typing import Any
 
 from rlkit.errors import UserError
 from rlkit.files import replace_file, replace_link, write_file
-from rlkit.lock import LOCK, Lock
+from rlkit.lock import LOCK, Lock, in_use
 
 ENDS = ("done", "stopped", "failed", "preempted")
 UNBORN = ("config.yaml", "git.diff")  # all that there is, if the process died before run.json was there
@@ -53,6 +53,8 @@ class RunFolder:
             path = Path(exact or claim or "")
             with contextlib.suppress(FileExistsError):  # a file of this name is refused below
                 path.mkdir(parents=True, exist_ok=True)
+            if in_use(path):
+                raise UserError(f"another run is at work in {path}; wait for it, or choose another run.dir")
             _refuse_used(path)
             lock = Lock(path)
             try:

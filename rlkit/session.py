@@ -10,7 +10,7 @@ import contextlib
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,13 +26,14 @@ from rlkit.errors import NumbersBroke, Preempted, UserError
 from rlkit.evaluator import Evaluator
 from rlkit.files import replace_file
 from rlkit.filming import RunMonitor
+from rlkit.importing import blamed
 from rlkit.logger import Logger
 from rlkit.plan import Plan, make_plan, reopen
 from rlkit.playing import film_policy, watch_policy
 from rlkit.resume import find_resumable, merged
 from rlkit.runfolder import RunFolder
 from rlkit.runs import Run
-from rlkit.telling import conclude, introduce
+from rlkit.telling import conclude, crashed, introduce, resume_command
 from rlkit.trainer import Trainer
 from rlkit.types import Agent, Score
 
@@ -45,11 +46,12 @@ def train(
     overrides: Sequence[str] = (),
     command: Sequence[str] | None = None,
     folder: Path | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Run:
     """Do the run that `config` describes, or continue the one that `config.resume` names.
 
     overrides: the words that made `config` (default: those `compose` was given), to find and compare runs
-    by. folder: an empty directory to use.
+    by. folder: an empty directory to use. tell: takes the result where no logger has a screen to show it.
     Raises UserError before anything is written; NumbersBroke, Preempted or the exception that ended it.
     """
     overrides = overrides or config.words
@@ -60,20 +62,38 @@ def train(
         config = merged(config, stored, overrides, continued)
         over = _already_over(continued, config)
         if over is not None:
+            if tell:
+                tell(f"{over.path} is {over.status} already, at step {over.info['steps']:,}")
             return over
-    plan = make_plan(config)
+    with blamed(f"env.id={config.env.id} with agent={config.agent.name} cannot be set up"):
+        plan = make_plan(config)
     words = list(command or ["rlkit.train", *overrides])
-    if continued is None:
-        run_dir = claim(config, folder)
-        run_dir.start(to_yaml(config), to_dict(config), words, overrides)
-    else:
-        run_dir = RunFolder.open(continued)
-        run_dir.restart(words)
-        replace_file(run_dir.config, to_yaml(config).encode(), sync=True)  # total_steps may have grown
+    with _writable(continued):
+        if continued is None:
+            run_dir = claim(config, folder)
+            run_dir.start(to_yaml(config), to_dict(config), words, overrides)
+        else:
+            run_dir = RunFolder.open(continued)
+            run_dir.restart(words)
+            replace_file(run_dir.config, to_yaml(config).encode(), sync=True)  # total_steps may have grown
     try:
-        return _run(plan, run_dir, resumed=continued is not None)
+        return _run(plan, run_dir, resumed=continued is not None, tell=tell)
     finally:
         run_dir.close()
+
+
+@contextlib.contextmanager
+def _writable(continued: Path | None) -> Iterator[None]:
+    """A folder that may not be written, or a disk without room, found before anything was done."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        if continued is None:
+            raise UserError(
+                f"the run folder cannot be made ({reason}); choose another place with run.root or run.dir"
+            ) from error
+        raise UserError(f"{continued} cannot be continued ({reason}); make it writable") from error
 
 
 def _already_over(folder: Path, config: RunConfig) -> Run | None:
@@ -107,7 +127,7 @@ def claim(config: RunConfig, folder: Path | None) -> RunFolder:
 # ---------------------------------------------------------------------- the run itself
 
 
-def _run(plan: Plan, folder: RunFolder, resumed: bool) -> Run:
+def _run(plan: Plan, folder: RunFolder, resumed: bool, tell: Callable[[str], None] | None) -> Run:
     config = plan.config
     checkpoints = Checkpoints(folder.checkpoints, config.trainer.keep_checkpoints)
     logger = Logger(folder.path, config.logger)
@@ -130,12 +150,16 @@ def _run(plan: Plan, folder: RunFolder, resumed: bool) -> Run:
                 raise KeyboardInterrupt
             tested = test(plan, trainer, checkpoints)
             folder.end(status, **trainer.summary(), **tested)
-        conclude(plan, trainer, folder, tested, untaught)
+        logger.end_progress()
+        result = conclude(plan, trainer, folder, tested, untaught)
+        logger.say(result)
+        if tell and not logger.has_screen:
+            tell(result)
         return Run(folder.path)
     except KeyboardInterrupt:
-        raise _preempted(folder, trainer, checkpoints) from None
+        raise _preempted(config, folder, trainer, checkpoints) from None
     except BaseException as error:
-        failure = _failed(error, folder, trainer, checkpoints)
+        failure = _failed(error, config, folder, trainer, checkpoints)
         if failure is error:
             raise
         raise failure from error
@@ -230,42 +254,54 @@ def test(plan: Plan, trainer: Trainer, checkpoints: Checkpoints) -> dict[str, An
 
 
 def _failed(
-    error: BaseException, folder: RunFolder, trainer: Trainer | None, checkpoints: Checkpoints
+    error: BaseException,
+    config: RunConfig,
+    folder: RunFolder,
+    trainer: Trainer | None,
+    checkpoints: Checkpoints,
 ) -> BaseException:
-    """Write how it ended, and name the last good checkpoint in the message."""
-    good = _newest_good(checkpoints)
-    where = f"the last good checkpoint is {good}" if good else "there is no checkpoint yet"
+    """Write how it ended, and let the error carry what was saved and how to go on."""
+    step, good = _newest_good(checkpoints) or (None, None)
     facts = trainer.summary() if trainer else {}
+    told = f"{type(error).__name__}: {error}"
     with contextlib.suppress(OSError):
-        folder.end(
-            "failed",
-            error=f"{type(error).__name__}: {error}",
-            checkpoint=str(good) if good else None,
-            **facts,
-        )
+        folder.end("failed", error=told, checkpoint=str(good) if good else None, **facts)
     if isinstance(error, NumbersBroke):
         first = trainer.broken() if trainer else None  # a broken network makes the environment return NaN too
         cause = f" (the agent broke first: its {first} is not finite)" if first else ""
-        return NumbersBroke(f"{error}{cause}; {where}")
-    if isinstance(error, OSError) and error.strerror:
-        error.strerror += f"; {where}"
+        where = f"the last good checkpoint is {good}" if good else "there is no checkpoint yet"
+        error = NumbersBroke(f"{error}{cause}; {where}")
+    elif isinstance(error, SystemExit):  # from an environment, say; it would end the sweep with its own code
+        exited, error = error, RuntimeError(f"something in the run called sys.exit({error.code!r})")
+        error.__cause__ = exited
+    if isinstance(error, NumbersBroke | UserError):
+        log.info("failed: %s", error)
+    else:
+        reached = trainer.now if trainer else folder.info["steps"]
+        log.info("crashed at step %s", f"{reached:,}", exc_info=error)
+        error.add_note(crashed(config, folder.path, reached, step))
     return error
 
 
-def _preempted(folder: RunFolder, trainer: Trainer | None, checkpoints: Checkpoints) -> Preempted:
+def _preempted(
+    config: RunConfig, folder: RunFolder, trainer: Trainer | None, checkpoints: Checkpoints
+) -> Preempted:
     """Write that the run was asked to stop, and say where it can go on."""
     steps = checkpoints.steps()
     reached = trainer.now if trainer else folder.info["steps"]
     saved = f"saved at step {steps[-1]:,}" if steps else "nothing saved yet"
-    folder.end("preempted", **(trainer.summary() if trainer else {}))
-    return Preempted(f"stopped at step {reached:,}, {saved}; continue with resume={folder.path}")
+    with contextlib.suppress(OSError):  # a full disk
+        folder.end("preempted", **(trainer.summary() if trainer else {}))
+    told = f"stopped at step {reached:,}, {saved}; continue with: {resume_command(config, folder.path)}"
+    log.info(told)
+    return Preempted(told)
 
 
-def _newest_good(checkpoints: Checkpoints) -> Path | None:
+def _newest_good(checkpoints: Checkpoints) -> tuple[int, Path] | None:
     for step in sorted(checkpoints.steps(), reverse=True):
         path = checkpoints.find(step)
         if not checkpoints.verify(path):
-            return path
+            return step, path
     return None
 
 
@@ -278,8 +314,9 @@ class _Asked:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[_Asked]:
-    """SIGTERM and SIGINT: finish the step, save, end as preempted. Outside of training, where everything
-    is saved already, and at a second signal: KeyboardInterrupt, at once.
+    """SIGTERM, SIGINT and SIGHUP (the terminal was closed; not under nohup): finish the step, save, end as
+    preempted. Outside of training, where everything is saved already, and at a second signal:
+    KeyboardInterrupt, at once.
     """
     asked = _Asked()
     if threading.current_thread() is not threading.main_thread():
@@ -291,7 +328,10 @@ def _signals() -> Iterator[_Asked]:
             raise KeyboardInterrupt
         asked.trainer.stop = True
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield asked
     finally:

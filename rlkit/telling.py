@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 from rlkit.check import flatten
-from rlkit.config import to_dict
+from rlkit.config import RunConfig, imported, to_dict
 from rlkit.logger import Logger
 from rlkit.plan import Plan
 from rlkit.runfolder import RunFolder
 from rlkit.solved import WINDOW, Solved
 from rlkit.spaces import describe
 from rlkit.trainer import Trainer
+
+_PLAIN = re.compile(r"[\w.:+@%-]*/[\w./:+@%-]+", re.ASCII)  # a path that needs no quotes
 
 
 def introduce(plan: Plan, folder: RunFolder, logger: Logger) -> None:
@@ -47,8 +52,8 @@ def introduce(plan: Plan, folder: RunFolder, logger: Logger) -> None:
 
 def conclude(
     plan: Plan, trainer: Trainer, folder: RunFolder, tested: dict[str, Any], untaught: str | None
-) -> None:
-    """How it ended: the test's verdict, what was spent, where to look."""
+) -> str:
+    """How it ended: the test's verdict, what was spent, where to look and what to type next."""
     summary = trainer.summary()
     lines = [f"nothing was learnt: {untaught}"] if untaught else []
     if tested:
@@ -63,12 +68,53 @@ def conclude(
     lines += [
         f"steps    {summary['steps']:,} in {summary['seconds']:.1f} s ({summary['sps']:,.0f} steps/s)",
         f"run      {folder.path}",
-        f"watch    tensorboard --logdir {folder.path}/tb",
+        _next(plan, trainer, folder),
     ]
     if trainer.monitor and trainer.monitor.films:
         lines.append(f"film     {trainer.monitor.films[-1]}")
-    trainer.logger.end_progress()
-    trainer.logger.say("\n".join(lines))
+    return "\n".join(lines)
+
+
+def _next(plan: Plan, trainer: Trainer, folder: RunFolder) -> str:
+    """What to type to see more of the run."""
+    if "tensorboard" in plan.config.logger:
+        return f"watch    tensorboard --logdir {shlex.quote(f'{folder.path}/tb')}"
+    line = command("play" if plan.info.can_render else "eval", plan.config, folder.path)
+    return f"next     {line}{'' if trainer.best is not None else ' checkpoint=latest'}"
+
+
+def crashed(config: RunConfig, folder: Path, step: int, saved: int | None) -> str:
+    """What an exception left behind: the checkpoint, how to go on, where the record is."""
+    if saved is None:
+        every = config.trainer.checkpoint_every
+        when = f"after every {every:,} steps" if every else "only at the end"
+        left = f"nothing was saved yet (trainer.checkpoint_every: {when}); once it is mended, start it again"
+    else:
+        left = f"saved at step {saved:,}; once it is mended, continue with: {resume_command(config, folder)}"
+    return f"rlkit: crashed at step {step:,}, {left}\nrlkit: the record is {folder}: run.json, train.log"
+
+
+def resume_command(config: RunConfig, folder: Path) -> str:
+    """The line that continues a run."""
+    return command("train", config, folder)
+
+
+def command(verb: str, config: RunConfig, folder: Path) -> str:
+    """`rlkit VERB` of a run, for a shell, with the modules that the run needs: its folder names none."""
+    needed = dict.fromkeys([*config.plugins, *imported(config).values()])
+    path = str(folder) if "/" in str(folder) else f"./{folder}"  # no number, and neither latest nor auto
+    words = [_word("resume" if verb == "train" else "run", path)]
+    return " ".join(["rlkit", verb, *words, *([f"'plugins=[{','.join(needed)}]'"] if needed else [])])
+
+
+def _word(key: str, value: str) -> str:
+    """key=value, quoted where a shell or the reader of values would see something else in it."""
+    if _PLAIN.fullmatch(value):
+        return f"{key}={value}"
+    if not set(value) & set("\"'$`\\!"):
+        return f"{key}=\"'{value}'\""
+    inner = value.replace("'", "\\'")
+    return shlex.quote(f"{key}='{inner}'")
 
 
 def _solved(solved: Solved) -> str:

@@ -21,7 +21,8 @@ ARROWS = {
     "errors": "",
     "files": "",
     "check": "errors",
-    "registry": "errors",
+    "importing": "errors",
+    "registry": "errors importing",
     "config": "check errors registry",
     "trees": "",
     "arriving": "",
@@ -54,7 +55,8 @@ ARROWS = {
     "segments": "files types",
     "checkpoint": "errors files runfolder segments types",
     "tensorboard": "files",
-    "terminal": "",
+    "screen": "",
+    "terminal": "screen",
     "notebook": "terminal",
     "logger": "errors files notebook runfolder tensorboard terminal types",
     "compare": "checkpoint segments",
@@ -66,11 +68,11 @@ ARROWS = {
     "plan": f"{BASE} accel check checkpoint envs logger memory nets registry",
     "telling": f"{BASE} check logger plan runfolder solved trainer",
     "session": (
-        f"{BASE} accel checkpoint envs evaluator files filming logger memory nets plan playing "
+        f"{BASE} accel checkpoint envs evaluator files filming importing logger memory nets plan playing "
         "registry resume runfolder runs telling trainer"
     ),
     "launchers": f"{BASE} check registry runs session",
-    "cli": f"{BASE} check checkpoint envs files launchers neat plan registry report runs session",
+    "cli": f"{BASE} check checkpoint envs files launchers neat plan registry report runs screen session",
     "__main__": "cli",
     "__init__": "cli monitor",
 }

@@ -96,6 +96,10 @@ BAD = [
     (["train", "agent=dqn,ppo"], "add -m"),
     (["train", "seed=choice(1,2)"], "add -m"),
     (["train", "agent.dqn=1"], "write agent=dqn"),
+    (["train", "agent.name=ppo"], "write agent=ppo"),
+    (["train", "=3"], "has no key"),
+    (["train", "="], "has no key"),
+    (["train", "logger=[terminal]", "logger.terminal.every_second=3"], "logger.terminal.every_seconds?"),
     (["train", "agent=null"], "choose among dqn, neat, ppo, random"),
     (["train", "~agent"], "one of dqn, neat, ppo, random"),
     (["train", "~agent.lrr"], "did you mean agent.lr?"),
@@ -216,18 +220,26 @@ def test_exit_codes(
     assert "Error executing job" not in err
 
 
-def test_a_crash_tells_where_the_log_is(
-    session: FakeSession, capsys: pytest.CaptureFixture[str], tmp_path: Path
+def test_what_the_run_says_of_its_crash_is_said_once(
+    session: FakeSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def end(config: RunConfig) -> None:
-        log = tmp_path / config.run.root / "latest" / "train.log"
-        log.parent.mkdir(parents=True)
-        log.touch()
-        raise RuntimeError("boom")
+        error = RuntimeError("boom")
+        error.add_note("rlkit: crashed at step 5")
+        raise error
 
     session.end = end
-    assert main(["train", "run.root=here"]) == 1
-    assert capsys.readouterr().err.endswith("RuntimeError: boom\nrlkit: the log is here/latest/train.log\n")
+    assert main(["train", QUICK]) == 1
+    assert capsys.readouterr().err.endswith("RuntimeError: boom\nrlkit: crashed at step 5\n")
+
+
+def test_lines_below_a_sentence(session: FakeSession, capsys: pytest.CaptureFixture[str]) -> None:
+    def end(config: RunConfig) -> None:
+        raise UserError("mend it", below="  here\n")
+
+    session.end = end
+    assert main(["train", QUICK]) == 2
+    assert capsys.readouterr().err == "rlkit: error: mend it\n  here\n"
 
 
 def test_an_environment_of_ones_own(session: FakeSession, tmp_path: Path) -> None:

@@ -132,6 +132,7 @@ def test_check_prints_lines_that_work(capsys: Any, tmp_path: Path) -> None:
     )
     for line in lines:
         assert main([*line.split()[1:], *short, f"run.root={tmp_path}"]) == 0
+    capsys.readouterr()
     assert lines_of(capsys, f"{module}:BadStep", code=2) == {
         "once it is mended": f"rlkit train env.id={module}:BadStep"
     }

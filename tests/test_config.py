@@ -243,5 +243,5 @@ def test_a_broken_installed_plugin_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
     point = SimpleNamespace(value="their_pkg.plugin", load=load)
     monkeypatch.setattr("rlkit.registry.entry_points", lambda group: [point] if group == "rlkit" else [])
-    with pytest.raises(UserError, match=r"their_pkg\.plugin fails \(boom\)"):
+    with pytest.raises(UserError, match=r"their_pkg\.plugin fails \(RuntimeError: boom, .*config\.py:\d+\)"):
         load_plugins()

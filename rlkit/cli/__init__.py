@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 
 from rlkit.check import nearest
 from rlkit.errors import NumbersBroke, Preempted, UserError
+from rlkit.screen import say
 
 VERBS = {
     "train": "train an agent: rlkit train env=cartpole agent=dqn",
@@ -22,6 +26,7 @@ VERBS = {
     "doctor": "check this machine: torch, CUDA, video, rendering, disk, packages",
 }
 
+_NO_ROOM = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
 USAGE = "usage: rlkit VERB [NAME…] key=value …\n\n"
 
 
@@ -31,31 +36,57 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 crashed (`runs diff`: different), 2 bad input, 3 numbers broke, 75 preempted and resumable.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")  # a screen without → shows ?
     try:
-        return _dispatch(arguments)
+        code = _dispatch(arguments)
     except BrokenPipeError:  # `rlkit runs ls | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        code = 0
     except BaseException as error:
-        return report(error)
+        code = report(error)
+    _flush()
+    return code
+
+
+def _flush() -> None:
+    """Write what is left for stdout; where it is gone, the rest must not fail when Python ends."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        if not isinstance(error, BrokenPipeError):
+            _complain(f"rlkit: the output could not be written: {error}")
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def report(error: BaseException) -> int:
     """Tell on stderr how it ended, and return the exit code."""
     if isinstance(error, SystemExit):
+        if isinstance(error.code, str):
+            _complain(error.code)
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     if isinstance(error, UserError | NumbersBroke):
-        print(f"rlkit: error: {error}", file=sys.stderr)
+        below = getattr(error, "below", "").rstrip("\n")
+        _complain(f"rlkit: error: {error}" + (f"\n{below}" if below else ""))
         return error.exit_code
     if isinstance(error, Preempted):
-        print(f"rlkit: {error}", file=sys.stderr)
+        _complain(f"rlkit: {error}")
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        print("rlkit: interrupted", file=sys.stderr)
+        _complain("rlkit: interrupted")
         return 130
-    traceback.print_exception(error)
-    print(f"rlkit: crashed: {type(error).__name__}: {error}", file=sys.stderr)
+    _complain("".join(traceback.format_exception(error)).rstrip("\n"))
+    told_by_the_run = any(note.startswith("rlkit: ") for note in getattr(error, "__notes__", ()))
+    if not told_by_the_run:
+        _complain(f"rlkit: crashed: {type(error).__name__}: {error}")
     return 1
+
+
+def _complain(text: str) -> None:
+    if sys.stderr is not None:
+        say(text, to=sys.stderr)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -75,8 +106,25 @@ def _dispatch(arguments: list[str]) -> int:
     verb, *rest = arguments
     if verb not in VERBS:
         raise UserError(_unknown(verb))
-    code: int = import_module(f"rlkit.cli.{verb}").run(rest)
+    code: int
+    if verb == "train":  # a run tells itself where it may not write, and what is left when a disk is full
+        code = import_module("rlkit.cli.train").run(rest)
+        return code
+    with _writable():
+        code = import_module(f"rlkit.cli.{verb}").run(rest)
     return code
+
+
+@contextlib.contextmanager
+def _writable() -> Iterator[None]:
+    """A place where a verb may not write, or without room, is the user's to change."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM or not error.filename:
+            raise
+        way = "make it writable or choose another place"
+        raise UserError(f"{error.filename} cannot be used ({error.strerror}); {way}") from error
 
 
 def _unknown(verb: str) -> str:

@@ -5,26 +5,23 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping, Sequence
-from copy import copy
 from pathlib import Path
 from typing import Any
 
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from rlkit.check import read_value, unknown_key
+from rlkit.cli.config_file import applied, composed, expanded
 from rlkit.cli.explain import explain
-from rlkit.cli.neat.files import applied, expanded
-from rlkit.config import RunConfig, check, conf_dir
+from rlkit.config import RunConfig, check
 from rlkit.errors import UserError
 from rlkit.registry import load_plugins, wrappers
 
 MULTI_SELECT = ("wrappers", "logger")
 
-_OPEN = re.compile(r"^\+{0,2}(env\.kwargs(\.[^=]+)?=|wrappers\.\w+\.\w+={)")
+_OPEN = re.compile(r"^(?:\+{0,2}(?=env\.kwargs(?:\.[^=]+)?=|wrappers\.\w+\.\w+={)|\+(?=logger\.\w+\.\w+=))")
 
 PROVIDERS = {  # ids that other packages register when they are imported → (module, package)
     "GymV2": ("shimmy", "shimmy and gym"),
@@ -39,48 +36,46 @@ def compose(overrides: Sequence[str] | None = None, *, config_dir: Path | str | 
     config_dir: a folder with YAML groups of your own, as `--config-dir` on the command line.
     Raises UserError for every mistake. May be called any number of times.
     """
-    words = expanded(opened(overrides or ()))
-    folders = [] if config_dir is None else [Path(config_dir).resolve()]
+    folders = [] if config_dir is None else [Path(config_dir)]
     if folders and not folders[0].is_dir():
         raise UserError(f"config_dir={config_dir} is no folder.")
-    search = [f"hydra.searchpath=[{','.join(_quoted(folder) for folder in folders)}]"] if folders else []
-    state = GlobalHydra.instance()
-    before = copy(state.hydra)
-    state.clear()
+    words = expanded(opened(overrides or ()), folders)
     try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            composed = hydra_compose("config", overrides=[*words, *search])
-            config = finish(composed, [*words, *search])
-            config.__dict__["words"] = tuple(words)
-            return config
+        with composed(words, folders) as (found, given):
+            config = finish(found, given)
     except Exception as error:
         known = explain(error, words, folders)
         raise error if known is None else known from error
-    finally:
-        state.hydra = before
+    config.__dict__["words"] = tuple(words)
+    return config
 
 
 def opened(words: Sequence[str]) -> list[str]:
-    """Hydra wants a + before a new key; in free mappings (`env.kwargs`, a wrapper's own) none is new."""
-    return [_OPEN.sub(r"++\1", word) for word in words]
+    """Hydra wants a + before a new key, and only there; in free mappings (`env.kwargs`, a wrapper's own) none
+    is new, and a + before a logger's option does no harm. UserError for a value without a key.
+    """
+    for word in words:
+        if word.startswith("="):
+            raise UserError(f"{word!r} has no key: write key=value.")
+        if word.startswith("agent.name="):
+            raise UserError(f"an agent is chosen with all its keys: write agent={word.partition('=')[2]}.")
+    return [_OPEN.sub("++", word) for word in words]
 
 
-def finish(composed: DictConfig, overrides: Sequence[str]) -> RunConfig:
+def finish(found: DictConfig, overrides: Sequence[str]) -> RunConfig:
     """Resolve, import the plugins, and check everything. Called where Hydra's loader is still alive.
 
     overrides: all of them, Hydra's own included, so that repeated names can be seen.
     """
     _refuse_repeated(overrides)
-    data = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    data = OmegaConf.to_container(found, resolve=True, throw_on_missing=True)
     assert isinstance(data, dict)
     values = {str(name): value for name, value in data.items() if name != "hydra"}
     load_plugins(read_value(values.get("plugins", []), list[str], "plugins"))
     config = check(values)
     check_wrappers(config.wrappers)
     _check_env(config.env.id)
-    if getattr(config.agent, "config_file", None) is not None:
-        config = applied(values, config, overrides)
-    return config
+    return applied(values, config, overrides)
 
 
 def check_wrappers(chosen: Mapping[str, Mapping[str, Any]]) -> None:
@@ -141,8 +136,3 @@ def _refuse_repeated(overrides: Sequence[str]) -> None:
         group, _, name = path.rpartition("/")
         if group in MULTI_SELECT and paths.count(path) > 1:
             raise UserError(f"{group} names {name} twice; write it once.")
-
-
-def _quoted(folder: Path) -> str:
-    text = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'file://{text}'"

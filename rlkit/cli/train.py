@@ -22,11 +22,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from rlkit.cli.composing import finish, opened
+from rlkit.cli.config_file import expanded
 from rlkit.cli.envs import fitting
 from rlkit.cli.explain import explain, groups
-from rlkit.cli.neat.files import expanded
 from rlkit.config import conf_dir
 from rlkit.errors import Preempted, UserError
+from rlkit.screen import say
 
 if TYPE_CHECKING:
     from rlkit.runs import Run
@@ -60,7 +61,6 @@ class Jobs:
     pid: int = field(default_factory=os.getpid)
     done: list[Job] = field(default_factory=list)
     skipped: int = 0
-    root: str = "runs"
 
     def one(self, composed: DictConfig) -> float | None:
         """Check, train, remember. Returns the score, which sweepers optimise."""
@@ -94,12 +94,9 @@ class Jobs:
 
         if len(self.done) == 1 and self.done[0].folder is None:
             error = self.done[0].error
-            code = report(error) if error is not None else 0
-            if code == 1 and (log := _log_of_this_process(self.root)):
-                print(f"rlkit: the log is {log}", file=sys.stderr)
-            return code
+            return report(error) if error is not None else 0
         failed = [job for job in self.done if job.error is not None and not isinstance(job.error, Preempted)]
-        print(f"{len(self.done) - len(failed) - self.preempted} of {len(self.done) + self.skipped} jobs done")
+        say(f"{len(self.done) - len(failed) - self.preempted} of {len(self.done) + self.skipped} jobs done")
         if self.preempted:
             return Preempted.exit_code
         return 1 if failed else 0
@@ -110,10 +107,9 @@ class Jobs:
         except Exception as error:
             known = explain(error, words)
             raise error if known is None else known from error
-        self.root = config.run.root
         from rlkit import session
 
-        return session.train(config, overrides=words, command=self.command, folder=folder)
+        return session.train(config, overrides=words, command=self.command, folder=folder, tell=say)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -140,7 +136,8 @@ def hydra_app(arguments: list[str]) -> Jobs:
         }
     application = hydra.main(config_path=str(conf_dir()), config_name="config", **settings)(jobs.one)
     shown = any(word.partition("=")[0] in ("--cfg", "-c") for word in options)  # `finish` is not called
-    overrides = expanded(opened(overrides), strict=shown)
+    folders = [folder for folder in _config_dirs(arguments) if folder.is_dir()]
+    overrides = expanded(opened(overrides), folders, shown=shown)
     with _process_state([*options, *overrides]):
         try:
             application()
@@ -193,7 +190,7 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def _config_dirs(arguments: Sequence[str]) -> list[Path]:
     """The folders named by --config-dir or -cd."""
     found = []
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=False):
         if word in ("--config-dir", "-cd"):
             found.append(Path(following))
         elif word.startswith("--config-dir="):
@@ -206,26 +203,13 @@ def _words(overrides: ListConfig) -> list[str]:
     return [str(word) for word in OmegaConf.to_container(overrides, resolve=False)]
 
 
-def _log_of_this_process(root: str) -> Path | None:
-    """The log of the run that crashed just now; None if it crashed before it had a folder."""
-    from rlkit import runs
-
-    try:
-        run = runs.Run(runs.find_run("latest", root=root))
-    except UserError:
-        return None
-    log = run.path / "train.log"
-    return log if run.info.get("pid") == os.getpid() and log.exists() else None
-
-
 def _tell(number: int, job: Job) -> None:
     """One line per job of a sweep; failures say why."""
     if job.error is None:
         score = job.run.info.get("score") if job.run else None
-        print(f"job {number}: {job.title} → done, score {score} ({job.folder})", flush=True)
+        say(f"job {number}: {job.title} → done, score {score} ({job.folder})")
         return
     from rlkit.cli import report
 
-    sys.stdout.flush()
     report(job.error)
-    print(f"job {number}: {job.title} → {type(job.error).__name__} ({job.folder})", flush=True)
+    say(f"job {number}: {job.title} → {type(job.error).__name__} ({job.folder})")

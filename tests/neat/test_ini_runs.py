@@ -222,6 +222,62 @@ def test_the_composed_configuration_is_shown(article: Path, capsys: pytest.Captu
         hydra_app(["agent=neat", f"agent.config_file={ARTICLE}", "--cfg", "job"])
 
 
+def test_the_values_of_a_file_that_a_preset_names_are_shown(
+    article: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the run would have them: the command line wins over the file, the file over the preset."""
+    monkeypatch.chdir(tmp_path)
+    preset = tmp_path / "own" / "experiment" / "mine.yaml"
+    preset.parent.mkdir(parents=True)
+    text = (
+        "# @package _global_\ndefaults:\n  - override /agent: neat\n"
+        "agent: {config_file: FILE, population: 7}\ntrainer: {stop_at_return: 1.0}\n"
+    )
+    preset.write_text(text.replace("FILE", article.name))
+    words = ["experiment=mine", "agent.evolution.elitism=9"]
+    assert cli.main(["train", "--config-dir", "own", *words, "--cfg", "job"]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    config = rlkit.compose(words, config_dir=tmp_path / "own")
+    assert shown["agent"] == to_dict(config)["agent"]
+    assert (shown["agent"]["population"], shown["agent"]["evolution"]["elitism"]) == (200, 9)
+    assert shown["trainer"]["stop_at_return"] == config.trainer.stop_at_return == 100_000
+    preset.write_text(text.replace("FILE", str(ARTICLE)))
+    assert cli.main(["train", "--config-dir", "own", *words, "--cfg", "job"]) == 2
+    assert "has 36 mistakes" in capsys.readouterr().err
+    preset.write_text(text.replace("FILE", "gone.txt"))
+    assert cli.main(["train", "--config-dir", "own", *words, "--cfg", "job"]) == 2
+    assert "there is no file gone.txt" in capsys.readouterr().err
+    preset.write_text("# @package _global_\nagent: {config_file: gone.txt}\n")  # dqn reads no file
+    assert cli.main(["train", "--config-dir", "own", "experiment=mine", "--cfg", "job"]) == 0
+
+
+def test_an_agent_of_ones_own_keeps_its_config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only agents in `registry.config_files` have a file that stands for keys."""
+    from rlkit.registry import agents, config_files
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own" / "agent").mkdir(parents=True)
+    (tmp_path / "own" / "agent" / "filed.yaml").write_text("name: filed\nconfig_file: null\nspeed: 1\n")
+    (tmp_path / "filed_pkg.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from rlkit.registry import agents\n"
+        "@dataclass\nclass Config:\n    name: str = 'filed'\n"
+        "    config_file: str | None = None\n    speed: int = 1\n"
+        "@agents.add('filed')\nclass Filed:\n    Config = Config\n"
+        "def values(path, config=None):\n    return {'agent.speed': len(path), 'seed': 8}\n"
+    )
+    words = ["agent=filed", "plugins=[filed_pkg]", "agent.config_file=fast.txt"]
+    try:
+        config = rlkit.compose(words, config_dir=tmp_path / "own")
+        assert (config.agent.config_file, config.agent.speed, config.seed) == ("fast.txt", 1, 0)
+        config_files.add("filed", "filed_pkg:values")
+        config = rlkit.compose([*words, "seed=2"], config_dir=tmp_path / "own")
+        assert (config.agent.speed, config.seed) == (8, 2)
+    finally:
+        for registry in (agents, config_files):
+            registry._targets.pop("filed", None)
+
+
 def test_a_run_with_a_wrong_file_is_refused_before_a_folder_exists(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

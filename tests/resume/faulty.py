@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,7 +19,8 @@ made = itertools.count()  # the probe is environment 0, lane n is environment n 
 class Faulty(gym.Env):
     """A walk of ten steps. In environment number `only`, after `at` steps, `what` happens.
 
-    what: observation or reward (NaN), crash (an exception), or unseeded (episodes do not depend on seeds).
+    what: observation or reward (NaN), crash (an exception), exit (of the process), or unseeded (episodes do
+    not depend on seeds).
     """
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
@@ -38,6 +40,8 @@ class Faulty(gym.Env):
         self.place += 1
         if self.what == "crash" and self.steps == self.at:
             raise ArithmeticError("the floor gave way")
+        if self.what == "exit" and self.steps == self.at:
+            sys.exit(0)
         broken = self.what == "reward" and self.steps == self.at
         return self._obs(), float("nan") if broken else float(action), self.place == 10, False, {}
 

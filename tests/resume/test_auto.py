@@ -95,6 +95,8 @@ def test_a_folder_in_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
             said = capsys.readouterr().err
             assert f"already in use by process {os.getpid()}" in said
             assert said.count("\n") == 1
+        assert cli.main(["train", f"run.root={tmp_path}", *WORDS, STEPS, f"run.dir={folder}"]) == 2
+        assert "another run is at work in" in capsys.readouterr().err, "not: continue it"
     finally:
         lock.release()
     assert Run(folder).status == "died"

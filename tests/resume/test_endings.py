@@ -48,7 +48,7 @@ def in_folder(words: tuple[str, ...], folder: Path) -> tuple[str, ...]:
 # ---------------------------------------------------------------------- asked to stop
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_and_the_run_can_be_finished(number: int, tmp_path: Path) -> None:
     whole, folder = tmp_path / "whole", tmp_path / "cut"
     assert run(SMALL, whole) == 0
@@ -77,11 +77,21 @@ def test_the_command_line_is_preempted_too(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 75, errors
-    assert errors.strip().splitlines()[-1].endswith(f"continue with resume={folder}")
+    assert errors.strip().splitlines()[-1].endswith(f"continue with: rlkit train resume={folder}")
     assert "Traceback" not in errors
     info = info_of(folder)
     assert info["status"] == "preempted"
     assert Checkpoints(folder / "checkpoints").steps()[-1] == info["steps"] > 0
+
+
+def no_hangup() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def test_under_nohup_a_closed_terminal_is_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert run(SMALL, folder, kill=("step", 432, signal.SIGHUP), patch=no_hangup) == 0
+    assert info_of(folder)["status"] == "done"
 
 
 def test_a_second_signal_interrupts_at_once(tmp_path: Path) -> None:
@@ -164,7 +174,46 @@ def test_an_environment_that_raises(tmp_path: Path) -> None:
     assert info["error"] == "ArithmeticError: the floor gave way"
     said = log_of(folder).read_text()
     assert said.count("Traceback (most recent call last)") == 1
-    assert said.count("ArithmeticError: the floor gave way") == 2  # the traceback's last line, and ours
+    assert said.endswith(
+        "ArithmeticError: the floor gave way\n"
+        "rlkit: crashed at step 398, saved at step 250; once it is mended, "
+        f"continue with: rlkit train resume={folder}\n"
+        f"rlkit: the record is {folder}: run.json, train.log\n"
+    )
+    logged = (folder / "train.log").read_text()
+    assert "crashed at step 398" in logged
+    assert "ArithmeticError: the floor gave way" in logged
+
+
+def test_a_crash_before_the_first_checkpoint(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = (*in_folder(FAULTY, folder), "trainer.checkpoint_every=1000")
+    assert command(words, folder, patch=register(what="crash", at=200)) == 1
+    said = log_of(folder).read_text()
+    assert "rlkit: crashed at step 398, nothing was saved yet" in said
+    assert "(trainer.checkpoint_every: after every 1,000 steps)" in said
+    assert "resume=" not in said
+    assert info_of(folder)["checkpoint"] is None
+
+
+def test_an_environment_that_calls_exit_does_not_end_as_done(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert command(in_folder(FAULTY, folder), folder, patch=register(what="exit", at=200)) == 1
+    assert info_of(folder)["status"] == "failed"
+    said = log_of(folder).read_text()
+    assert "RuntimeError: something in the run called sys.exit(0)" in said
+    assert "in step" in said
+    assert "rlkit: crashed at step 398, saved at step 250" in said
+
+
+def test_a_crash_in_a_sweep_says_how_to_go_on(tmp_path: Path) -> None:
+    words = ("-m", *FAULTY, "seed=0", f"run.root={tmp_path}")
+    assert command(words, tmp_path / "run", patch=register(what="crash", at=200)) == 1
+    (folder,) = tmp_path.glob("sweeps/*/0")
+    said = log_of(tmp_path / "run").read_text()
+    assert said.count("rlkit: crashed at step 398, saved at step 250") == 1
+    assert f"continue with: rlkit train resume={folder}\n" in said
+    assert said.splitlines()[-1] == "0 of 1 jobs done"
 
 
 def no_room_for(suffix: str, nth: int) -> None:
@@ -204,7 +253,8 @@ def test_a_full_disk(file: str, nth: int, tmp_path: Path) -> None:
     said = log_of(folder).read_text()
     good = Checkpoints(folder / "checkpoints").find("latest")
     assert not Checkpoints(folder / "checkpoints").verify(good)
-    assert f"No space left on device; the last good checkpoint is {good}" in said
+    assert "No space left on device: " in said
+    assert f"saved at step {int(good.name.removeprefix('step-')):,}; once it is mended, " in said
     assert said.count("Traceback (most recent call last)") == 1
     assert Run(folder).status == "died"  # there was no room to say more
     assert run(SMALL, whole) == 0
@@ -217,7 +267,8 @@ def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert command(in_folder(FAULTY, folder), folder, patch=partial(small_files_only, tmp_path)) == 1
     said = log_of(folder).read_text()
-    assert "File too large; the last good checkpoint is " in said
+    assert "File too large: " in said
+    assert "saved at step " in said
     assert "episodes.jsonl" in said
     info = info_of(folder)
     assert info["status"] == "failed"
@@ -250,7 +301,12 @@ def test_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert info["seconds"] > 0
     assert info["sps"] == pytest.approx(1200 / info["seconds"], rel=0.5)
     said = log_of(folder).read_text()
-    assert str(folder) not in said  # no terminal was asked for
+    lines = said.splitlines()
+    assert len(lines) == 5, "no terminal was asked for: only the result is told"
+    assert lines[0].startswith("not solved: mean return ")
+    assert lines[1].startswith("training ")
+    assert lines[2].startswith("steps    1,200 in ")
+    assert lines[3:] == [f"run      {folder}", f"watch    tensorboard --logdir {folder}/tb"]
     assert cli.main(["runs", "show", str(folder)]) == 0
     assert "done" in capsys.readouterr().out
 

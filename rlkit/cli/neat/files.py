@@ -1,4 +1,4 @@
-"""neat-python's files at the front door: `agent.config_file=PATH` as the keys that it stands for."""
+"""neat-python's files at the front door: the keys of a run that a file decides, and its mistakes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
-from rlkit.config import RunConfig, check
+from rlkit.config import RunConfig
 from rlkit.errors import UserError
 from rlkit.neat.ini import checking, reading
 from rlkit.neat.ini.conversion import Difference, converted, differences
@@ -18,43 +15,21 @@ from rlkit.neat.ini.mistakes import Mistake, Sizes
 from rlkit.registry import agents
 
 LOG = logging.getLogger("rlkit")
-KEY = "agent.config_file"
 
 
-def expanded(words: Sequence[str], strict: bool = False) -> list[str]:
-    """The words of a command with the file's own behind the one that names it, before all others.
+def values(path: str, config: RunConfig | None = None) -> dict[str, Any]:
+    """The keys of a run that a file decides, with their values.
 
-    A file with mistakes is left to `applied`, which knows the environment; strict: it is refused here.
+    config: with it the sizes of its environment are checked, too, and what the file says in vain is told as
+    a warning. Raises UserError with all mistakes of the file.
     """
-    mine = [word for word in words if word.partition("=")[0] == KEY]
-    path = _path(mine[-1]) if mine else None
-    if path is None:
-        return list(words)
-    checked = checking.check(reading.load(path))
-    if checked.mistakes:
-        if strict:
-            raise refusal(path, checked.mistakes)
-        return list(words)
-    found = [f"{name}={_word(value)}" for name, value in converted(checked).items()]
-    return [*mine, *found, *(word for word in words if word not in mine)]
-
-
-def applied(values: dict[str, Any], config: RunConfig, words: Sequence[str]) -> RunConfig:
-    """The configuration with the file's values wherever no word of the command says otherwise.
-
-    Raises UserError with all mistakes of the file. What it says in vain is told as a warning.
-    """
-    path, sizes = config.agent.config_file, sizes_of(config)
+    sizes = None if config is None else sizes_of(config)
     checked = checking.check(reading.load(path), sizes)
     if checked.mistakes:
         raise refusal(path, checked.mistakes, sizes)
-    named = [word.lstrip("+~").partition("=")[0] for word in words]
-    groups = [name + "." for name in named if "." in name]  # agent=neat chooses, and sets no key
-    for key, value in converted(checked).items():
-        if key not in named and not key.startswith(tuple(groups)):
-            _put(values, key, value)
-    LOG.warning("%s, otherwise than in neat-python:\n%s", path, told(differences(checked, sizes)))
-    return check(values)
+    if config is not None:
+        LOG.warning("%s, otherwise than in neat-python:\n%s", path, told(differences(checked, sizes)))
+    return converted(checked)
 
 
 def sizes_of(config: RunConfig) -> Sizes:
@@ -95,28 +70,3 @@ def table(mistakes: Iterable[Mistake]) -> str:
 def told(found: Iterable[Difference]) -> str:
     """One line for each."""
     return "\n".join(f"  {one.key}: {one.text}" for one in found)
-
-
-def _path(word: str) -> str | None:
-    """The file that a word names; None for several of a sweep, null, and what Hydra will complain about."""
-    try:
-        override = OverridesParser.create().parse_overrides([word])[0]
-    except HydraException:
-        return None
-    if override.is_sweep_override() or override.value() is None:
-        return None
-    value = override.value()
-    return str(value) if isinstance(value, str) else word.partition("=")[2]
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{','.join(value)}]"
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _put(values: dict[str, Any], key: str, value: Any) -> None:
-    *groups, last = key.split(".")
-    for group in groups:
-        values = values.setdefault(group, {})
-    values[last] = value
