@@ -149,6 +149,7 @@ class Evolution:
         living = [one.id for one in self.species.species]
         self.history.add(Generation(**told, sizes=dict(zip(living, sizes, strict=True))))
 
+    @torch.inference_mode()  # as in network.build
     def _breed(self, fitness: Tensor, parents: Parents) -> Genomes:
         a, b = parents.first, parents.second
         swap = (fitness[b] > fitness[a]) | ((fitness[b] == fitness[a]) & self.draws.coin(0.5, len(a)).cpu())

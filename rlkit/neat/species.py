@@ -25,6 +25,7 @@ class Distances:
     matching genes. Genes are lined up once for all: every innovation number of the population is a column.
     """
 
+    @torch.inference_mode()  # as in network.build
     def __init__(self, genomes: Genomes, settings: Settings) -> None:
         self.settings = settings
         self._weight, self._innovation = genomes.weight, genomes.innovation
@@ -39,6 +40,7 @@ class Distances:
         place = seen.cumsum(0, dtype=torch.int32).sub_(1)
         self._column = place.index_select(0, number).view_as(genomes.innovation)  # [P, C]
 
+    @torch.inference_mode()
     def to(self, others: Genomes, rows: Tensor | None = None) -> Tensor:
         """[P, K], or [n, K] for n of the rows: distances to K other genomes."""
         parts = (self._weight, self._innovation, self._column, self._count)
