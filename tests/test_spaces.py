@@ -12,7 +12,7 @@ from gymnasium import spaces as S
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 from rlkit.errors import UserError
-from rlkit.spaces import ActionSpec, ObsSpec
+from rlkit.spaces import ActionSpec, ObsSpec, Slab
 from rlkit.trees import tree_equal, tree_index, tree_select, tree_to
 
 f32 = np.float32
@@ -322,3 +322,18 @@ def test_observations_have_memory_of_their_own(shape: tuple[int, ...]) -> None:
     assert again == spec
     assert again.to_tensors(batches[3])["obs"].unique().tolist() == [3.0]
     assert spec.to_tensors(batches[3][:1])["obs"].shape == (1, *shape)  # a batch of another size
+
+
+def test_memory_made_ready_in_inference_mode_can_be_trained_on() -> None:
+    slab = Slab()
+    slab.take((2, 3), torch.float32)
+    with torch.inference_mode():
+        slab.prepare()
+    assert not slab.take((2, 3), torch.float32)[1].is_inference()
+
+
+def test_a_form_that_is_asked_for_once_gets_no_large_block() -> None:
+    slab = Slab()
+    sizes = [slab.take((n, 4), torch.float32)[1].untyped_storage().nbytes() for n in (1, 2, 1, 2)]
+    assert sizes == [16, 32, 16, 32]
+    assert not slab._rows

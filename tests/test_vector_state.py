@@ -267,3 +267,18 @@ def test_another_number_of_lanes_is_refused() -> None:
     envs.reset()
     with pytest.raises(ValueError, match="3 lanes, these environments 2"):
         make("CartPole-v1", lanes=2).load_state_dict(envs.state_dict())
+
+
+@pytest.mark.parametrize("engine", ["sync", "async"])
+def test_parked_lanes_take_part_when_another_state_is_restored(engine: str) -> None:
+    envs = make("CartPole-v1", engine)
+    generator = torch.Generator().manual_seed(0)
+    envs.reset()
+    play(envs, generator, 3)
+    state = envs.state_dict()
+    envs.reset([1, -1, 3])
+    envs.send(Decision(envs.action_spec.sample(3, generator), seeds=torch.tensor([4, -1, 6])))
+    envs.recv()
+    envs.load_state_dict(state)
+    assert envs.resume_inexact is None
+    envs.close()

@@ -74,6 +74,8 @@ class VectorEnvs:
         self._seeds: list[int | None] = [None] * n  # of the running episodes
         self._idle = np.zeros(n, dtype=bool)  # parked (DISABLED) or about to be reset (NEXT_STEP)
         self._any_idle = False
+        if self._may_park:
+            self._venv.parked = None  # replaying steps all lanes
         self._returns = np.zeros(n, dtype=np.float64)
         self._lengths = np.zeros(n, dtype=np.int64)
         self._first_step = np.zeros(n, dtype=np.int64)

@@ -23,7 +23,7 @@ import pickle
 import struct
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -92,7 +92,11 @@ class Failure:
         except Exception:  # whatever its __reduce__ or __init__ raises
             packed = None
         trace = "".join(traceback.format_exception(error))
-        return Failure(lane, packed, type(error).__name__, str(error), trace)
+        try:
+            text = str(error)
+        except Exception:
+            text = "an error without a text"
+        return Failure(lane, packed, type(error).__name__, text, trace)
 
     def exception(self) -> Exception:
         """The exception itself, or one that says as much."""
@@ -109,7 +113,7 @@ class Failure:
 class LaneFailed(Exception):
     """The environment of a lane raised an exception."""
 
-    def __init__(self, lane: int, error: Exception) -> None:
+    def __init__(self, lane: int, error: BaseException) -> None:
         self.failure = Failure.of(lane, error)
 
 
@@ -142,7 +146,7 @@ class Worker:
         for lane in self.lanes:
             try:
                 self._envs.append(make())
-            except Exception as error:
+            except BaseException as error:  # sys.exit, too
                 raise LaneFailed(lane, error) from error
         first = self._envs[0]
         self._read = _action_reader(first.action_space, len(self.lanes))
@@ -161,7 +165,7 @@ class Worker:
                 obs, reward, terminated, truncated, info = env.step(actions[place])
                 self._write(self.lanes[place], obs)
                 rows.append(_ROW.pack(float(reward), terminated, truncated))
-            except Exception as error:
+            except BaseException as error:  # sys.exit, too
                 raise LaneFailed(self.lanes[place], error) from error
             if read := wanted(info):
                 told[place] = read
@@ -177,15 +181,16 @@ class Worker:
             try:
                 obs, info = self._envs[place].reset(seed=seed, options=options)
                 self._write(self.lanes[place], obs)
-            except Exception as error:
+            except BaseException as error:  # sys.exit, too
                 raise LaneFailed(self.lanes[place], error) from error
             if read := wanted(info):
                 told[place] = read
         return DONE + pickle.dumps(told)
 
     def close(self) -> None:
-        for env in self._envs:
-            env.close()
+        with ExitStack() as all_of_them:  # even if one raises
+            for env in self._envs:
+                all_of_them.callback(env.close)
 
 
 def _action_reader(space: spaces.Space, lanes: int) -> Callable[[bytes], Any]:

@@ -20,11 +20,13 @@ import os
 import pickle
 import signal
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from multiprocessing.connection import Connection
+from multiprocessing.util import Finalize
 from typing import Any
 
 import gymnasium as gym
@@ -99,6 +101,8 @@ class Workers(VectorEnv):
         self.pipes: list[Connection] = []
         self._asked: list[int] = []  # workers that owe an answer
         self._stepping = False
+        # multiprocessing waits for workers at the interpreter's end, and they for us until _GRACE is over.
+        Finalize(self, _hang_up, args=(self.pipes,), exitpriority=0)
         try:
             self._open(maker)
         except BaseException:
@@ -181,21 +185,23 @@ class Workers(VectorEnv):
         return self.step_wait()
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Ask every worker to end, end those that do not, and let go of every pipe."""
-        for pipe in self.pipes:
-            with suppress(OSError):
-                pipe.send_bytes(wire.CLOSE)
+        """Hang up on every worker, which ends it, and end those that do not."""
+        for worker, pipe in enumerate(self.pipes):
+            if worker not in self._asked:  # one that owes an answer may not be reading: sending would wait
+                with suppress(OSError):
+                    pipe.send_bytes(wire.CLOSE)
+            pipe.close()
+        deadline = time.monotonic() + _PATIENCE
         for process in self.processes:
             if process.pid is None:  # the start itself failed
                 continue
-            process.join(_PATIENCE)
+            process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
                 process.kill()  # SIGTERM would be answered after _GRACE
                 process.join()
             process.close()
-        for pipe in self.pipes:
-            pipe.close()
-        self.processes, self.pipes, self._asked = [], [], []
+        self.pipes.clear()
+        self.processes, self._asked = [], []
 
     # ------------------------------------------------------------------ questions and answers
 
@@ -206,19 +212,25 @@ class Workers(VectorEnv):
             raise AlreadyPendingCallError("the workers still owe an answer", "step")
 
     def _ask(self, worker: int, message: bytes) -> None:
-        with self._alive():
-            self.pipes[worker].send_bytes(message)
         self._asked.append(worker)
+        try:
+            self.pipes[worker].send_bytes(message)
+        except _GONE:
+            raise self._dead(worker) from None
 
     def _answers(self) -> list[bytes]:
         """Of all that were asked, in their order; raises what the first failing lane raised."""
-        with self._alive():
-            answers = [self.pipes[worker].recv_bytes() for worker in self._asked]
+        answers = []
+        for worker in self._asked:
+            try:
+                answers.append(self.pipes[worker].recv_bytes())
+            except _GONE:
+                raise self._dead(worker) from None
         self._asked = []
         failures = [pickle.loads(answer[1:]) for answer in answers if answer[:1] == wire.FAILED]
         if failures:
             first = failures[0]
-            others = f" (and {len(failures) - 1} more workers)" if len(failures) > 1 else ""
+            others = f" (and of {len(failures) - 1} more)" if len(failures) > 1 else ""
             cause = f"in the worker of lane {first.lane}{others}:\n{first.trace.rstrip()}\n"
             raise first.exception() from WorkerTraceback(cause)
         return answers
@@ -230,24 +242,21 @@ class Workers(VectorEnv):
                 infos = self._add_info(infos, info, self.shares[worker][place])
         return infos
 
-    @contextmanager
-    def _alive(self) -> Iterator[None]:
-        try:
-            yield
-        except _GONE as error:
-            raise self._dead(error) from None
-
-    def _dead(self, error: BaseException) -> RuntimeError:
+    def _dead(self, worker: int) -> RuntimeError:
         """What to say when a worker is not there any more."""
-        for lanes, process in zip(self.shares, self.processes, strict=False):
-            process.join(1)
-            if process.exitcode not in (None, 0):
-                code = process.exitcode
-                how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-                why = "; out of memory?" if code == -signal.SIGKILL else ""
-                whose = f"lane {lanes[0]}" if len(lanes) == 1 else f"lanes {lanes[0]} to {lanes[-1]}"
-                return RuntimeError(f"the worker process of {whose} died ({how}{why})")
-        return RuntimeError(f"a worker process is gone ({type(error).__name__})")
+        lanes, process = self.shares[worker], self.processes[worker]
+        process.join(1)
+        code = process.exitcode
+        killed = code is not None and code < 0
+        how = f"killed by {signal.Signals(-code).name}" if killed else f"exit code {code}"
+        why = "; out of memory?" if killed and how.endswith("SIGKILL") else ""
+        whose = f"lane {lanes[0]}" if len(lanes) == 1 else f"lanes {lanes[0]} to {lanes[-1]}"
+        return RuntimeError(f"the worker process of {whose} died ({how}{why})")
+
+
+def _hang_up(pipes: list[Connection]) -> None:
+    for pipe in pipes:
+        pipe.close()
 
 
 # ---------------------------------------------------------------------- in the worker process

@@ -24,33 +24,38 @@ class Slab:
         self._rows: list[np.ndarray] = []
         self._form: tuple[tuple[int, ...], torch.dtype] | None = None
         self._ready: tuple[np.ndarray, Tensor] | None = None
+        self._count = 1  # arrays of the next block, at most
 
     def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[np.ndarray, Tensor]:
         """An uninitialised array, aligned as a tensor is, and the tensor of the same memory."""
         if self._form != (shape, dtype):
-            self._form, self._rows, self._ready = (shape, dtype), [], None
-        self.prepare()
-        assert self._ready is not None
+            self._form, self._rows, self._ready, self._count = (shape, dtype), [], None, 1
+        if self._ready is None:
+            return self._next(shape, dtype)
         ready, self._ready = self._ready, None
         return ready
 
     def prepare(self) -> None:
         """Have the next array ready before it is taken, in the form of the last."""
-        if self._form is None or self._ready is not None:
+        # A tensor made in inference mode could not be trained on where it is taken.
+        if self._form is None or self._ready is not None or torch.is_inference_mode_enabled():
             return
-        if not self._rows:
-            self._rows = _cut(*self._form)
+        self._ready = self._next(*self._form)
+
+    def _next(self, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[np.ndarray, Tensor]:
+        if not self._rows:  # blocks grow, because forms may alternate
+            self._rows, self._count = _cut(shape, dtype, self._count), min(2 * self._count, _BLOCK)
         row = self._rows.pop()
-        self._ready = row, torch.from_numpy(row)
+        return row, torch.from_numpy(row)
 
     def __reduce__(self) -> tuple[type[Slab], tuple[()]]:
         return Slab, ()  # a copy has memory of its own
 
 
-def _cut(shape: tuple[int, ...], dtype: torch.dtype) -> list[np.ndarray]:
+def _cut(shape: tuple[int, ...], dtype: torch.dtype, count: int) -> list[np.ndarray]:
     size = math.prod(shape)
     whole = -(-size * dtype.itemsize // _ALIGNED) * _ALIGNED  # bytes, rounded up
     if not 0 < whole <= _LARGE:
         return [torch.empty(shape, dtype=dtype).numpy()]
-    block = torch.empty(_BLOCK // whole, whole // dtype.itemsize, dtype=dtype).numpy()
+    block = torch.empty(min(count, _BLOCK // whole), whole // dtype.itemsize, dtype=dtype).numpy()
     return [row[:size].reshape(shape) for row in block]
