@@ -139,6 +139,15 @@ def test_a_run_whose_output_has_no_room(tmp_path: Path) -> None:
     assert rlkit.load_run(root=tmp_path / "runs").status == "done"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("words", [("agents",), ("envs", "classic")])
+def test_a_list_that_has_no_room_is_a_sentence(words: tuple[str, ...], tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = command(tmp_path, *words, stdout=full)
+    assert done.returncode == 1
+    assert done.stderr == "rlkit: the output could not be written: [Errno 28] No space left on device\n"
+
+
 def test_what_a_broken_pipe_leaves_of_an_error_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _is_full(error: BaseException) -> bool:
+    """Whether stdout is a file on a full disk; a run's own files have names."""
+    noted = getattr(error, "__notes__", None)
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC and not (error.filename or noted)
+
+
 def _flush() -> None:
     """Write what is left for stdout; where it is gone, the rest must not fail when Python ends."""
     try:
@@ -77,6 +83,9 @@ def report(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         _complain("rlkit: interrupted")
         return 130
+    if _is_full(error):
+        _complain(f"rlkit: the output could not be written: {error}")
+        return 1
     _complain("".join(traceback.format_exception(error)).rstrip("\n"))
     told_by_the_run = any(note.startswith("rlkit: ") for note in getattr(error, "__notes__", ()))
     if not told_by_the_run:
