@@ -11,7 +11,9 @@ It gives, frame by frame, what our wrapper list gives. Four things differ:
 - at the frame limit the last step is played to its end (`sync` stops at the very frame): up to skip - 1
   frames more, and the successor from which agents bootstrap is a picture like any other.
 
-A reset by seed makes ale-py load the ROM again, 0.1 s of a core for each episode; `sync` is spared that.
+A reset by seed makes ale-py load the ROM again, 0.1 s of a core for each episode; `sync` is spared that. Other
+resets take some milliseconds, for which nobody waits: a game that is over begins anew in the threads while the
+other lanes take their next step, and the row in which it begins is not valid.
 """
 
 from __future__ import annotations
@@ -128,6 +130,7 @@ class AleLanes(VectorEnv):
 
     # A seeded reset takes 0.13 s, and all lanes wait for it. A run is still decided by its seed.
     seeds_episodes = False
+    resets_late = True  # an ended game that nobody resets begins anew in the next step, beside the others
     fresh_arrays = True
 
     def __init__(self, config: EnvConfig, wrappers: Wrappers, num_envs: int) -> None:
@@ -175,6 +178,7 @@ class AleLanes(VectorEnv):
         self._returns = np.zeros(num_envs)
         self._lives = np.zeros(num_envs, dtype=np.int64)
         self._ended = np.zeros(num_envs, dtype=bool)
+        self._cut = np.zeros(num_envs, dtype=bool)  # lanes whose end the games do not know of: ours
         self._wait = np.zeros(num_envs, dtype=bool)  # lanes whose next action is FIRE, whatever is asked
         self._all = np.ones(num_envs, dtype=bool)
 
@@ -195,21 +199,24 @@ class AleLanes(VectorEnv):
         return self._repaired(obs), {}
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """One step of every lane; all arrays are fresh."""
+        """One step of every lane; all arrays are fresh. Where a game had ended, the next one has begun."""
         info: dict[str, Any] = {}
-        actions = np.asarray(actions)
+        actions, cut = np.asarray(actions), self._cut
+        if cut.any():  # their first step is part of the reset, and what it pays is nobody's
+            self._games.reset(seed=np.full(int(cut.sum()), -1), options={"reset_mask": cut})
         if self._wait.any():
             actions = np.where(self._wait, FIRE, actions)
             info |= {"action_executed": actions, "_action_executed": self._wait}
         obs, paid, terminated, truncated, told = self._games.step(actions)
         self._age += 1
         alive = ~self._ended
-        if not alive.all():  # nobody reset them (parked lanes): the games did, now
+        if not alive.all():  # nobody reset them: the games did, now
             self._begin(self._ended)
         if self._limit:
             truncated = (told["episode_frame_number"] >= self._limit) & ~terminated & alive
+            self._cut = truncated
         ended = terminated | truncated
-        rewards = paid.astype(np.float64)
+        rewards = np.where(cut, 0.0, paid.astype(np.float64))
         self._returns += rewards
         info |= {"raw_return": self._returns.copy(), "_raw_return": self._all}
         lives = told["lives"].astype(np.int64)
@@ -230,6 +237,7 @@ class AleLanes(VectorEnv):
     def _begin(self, mask: np.ndarray) -> None:
         self._age[mask], self._returns[mask], self._ended[mask] = 0, 0.0, False
         self._wait = self._wait & ~mask  # a new array: the old one was handed out
+        self._cut = self._cut & ~mask
 
     def _repaired(self, obs: np.ndarray) -> np.ndarray:
         """Young stacks repeat their first frame instead of zeros; obs [N, stack, H, W], in place."""

@@ -61,6 +61,8 @@ class VectorEnvs:
         self._same_step = self.autoreset is AutoresetMode.SAME_STEP
         # An engine may reset much quicker without a seed; then only seeds that a decision brings are used.
         self._seeded: bool = getattr(venv, "seeds_episodes", True)
+        # An engine whose resets take long does them while other lanes step, if no seeds want them at once.
+        self._late: bool = self._disabled and getattr(venv, "resets_late", False)
         self._ours: bool = getattr(venv, "fresh_arrays", False)  # nobody writes into what it has returned
         self._asynchronous = hasattr(venv, "step_async")
         self._may_park = self._disabled and hasattr(venv, "parked")  # it need not step lanes that wait
@@ -96,6 +98,7 @@ class VectorEnvs:
         self._keep_replay_seeds(info)
         self._idle[:] = [s < 0 for s in chosen]
         self._any_idle = bool(self._idle.any())
+        self._late = self._late and not self._any_idle
         self.obs = self._tensors(obs)
         action = torch.zeros(
             self.num_envs, self.action_spec.width, dtype=self.action_spec.dtype, device=self._device
@@ -118,6 +121,7 @@ class VectorEnvs:
         self._action = torch.from_numpy(asked).to(self._device) if near else action
         self._history.append(asked.copy())  # whoever asked may write into its buffer again
         self._next_seeds = None if decision.seeds is None else decision.seeds.tolist()
+        self._late = self._late and self._next_seeds is None and not self._seeded
         self._facts = decision.facts or {}
         if self._any_idle:
             self._busy = ~self._idle
@@ -161,7 +165,7 @@ class VectorEnvs:
         facts = {name: column.tolist() for name, column in self._facts.items()} if ended_lanes else {}
         for lane in ended_lanes:
             self._finish(lane, bool(terminated[lane]), bool(truncated[lane]), info, facts)
-        if self._disabled:
+        if self._disabled and not self._late:
             obs, begun = self._reset_ended(reached, ended_lanes, step)
             next_obs = reached
         elif self._same_step:

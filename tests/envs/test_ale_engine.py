@@ -111,6 +111,42 @@ def test_records_keep_the_score_that_clipping_hides() -> None:
     assert all(e.reward >= 5 * e.reward_train > 0 for e in episodes)
 
 
+@pytest.mark.parametrize("name", ["Breakout", "Pong"])
+def test_games_begin_anew_beside_the_others_next_step(name: str) -> None:
+    """Nobody waits for a reset: the row in which a game begins is not valid, wherever its end came from."""
+    limit = {"max_num_frames_per_episode": 250} if name == "Pong" else {}
+    envs = made(name, "ale", STANDARD, lanes=3, **limit)
+    resets = []
+    reset = envs._venv.reset
+    envs._venv.reset = lambda **given: resets.append(given) or reset(**given)
+    envs.reset()
+    random = np.random.default_rng(0)
+    over: list[int] = []
+    episodes: list[Episode] = []
+    rewards = np.zeros(3)
+    for _ in range(450):
+        step = play(envs, random.integers(4, size=3))
+        assert list(step.begun_lanes or ()) == over
+        assert step.valid.tolist() == [lane not in over for lane in range(3)]
+        assert step.reward[over].eq(0).all()
+        assert not step.terminated[over].any()
+        for lane in over:  # one frame, four times: nothing of the last game
+            assert (step.obs["obs"][lane] == step.obs["obs"][lane, 3]).all()
+        finished = envs.drain()
+        rewards += step.reward.numpy()
+        for episode in finished:
+            assert episode.reward_train == rewards[episode.lane]
+            rewards[episode.lane] = 0
+        over = sorted(episode.lane for episode in finished)
+        episodes += finished
+    assert len(resets) == 1
+    assert len(episodes) >= 3
+    assert {episode.truncated for episode in episodes} == {name == "Pong"}
+    if name == "Pong":
+        assert {episode.length for episode in episodes} <= set(range(40, 64))
+    envs.close()
+
+
 # ---------------------------------------------------------------------- an episode is (seed, actions)
 
 
