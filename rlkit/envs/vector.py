@@ -355,7 +355,7 @@ class VectorEnvs:
             raise ValueError(f"the checkpoint has {len(state['episode'])} lanes, these environments {n}")
         self._now, self._episode = state["now"], list(state["episode"])
         running = [seed for seed, idle in zip(state["seeds"], state["idle"], strict=True) if not idle]
-        if not self._disabled or None in running:
+        if not self._disabled or self._late or None in running:
             self.resume_inexact = "environment (engines like this one start new episodes)"
             obs, _ = self._venv.reset(seed=[self._own_seed(lane) for lane in range(n)])
             for lane in range(n):

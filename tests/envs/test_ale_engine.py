@@ -208,6 +208,18 @@ def test_a_run_is_decided_by_its_seed_and_resuming_says_what_is_lost() -> None:
     assert "start new episodes" in str(three.resume_inexact)
 
 
+def test_a_state_between_two_games_says_what_is_lost_too() -> None:
+    """The only lane is about to begin anew: nothing runs that could be compared."""
+    envs = made("Breakout", "ale", STANDARD, lanes=1)
+    envs.reset()
+    while not envs.drain():
+        play(envs, np.zeros(1, dtype=np.int64))
+    again: Any = made("Breakout", "ale", STANDARD, lanes=1)
+    again.load_state_dict(envs.state_dict())
+    assert "start new episodes" in str(again.resume_inexact)
+    assert play(again, np.zeros(1, dtype=np.int64)).valid.all()
+
+
 def test_returned_arrays_never_change_later() -> None:
     envs = made("Breakout", "ale", STANDARD)
     kept = [envs.reset().obs["obs"]]
