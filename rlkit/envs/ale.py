@@ -12,8 +12,8 @@ It gives, frame by frame, what our wrapper list gives. Four things differ:
   frames more, and the successor from which agents bootstrap is a picture like any other.
 
 A reset by seed makes ale-py load the ROM again, 0.1 s of a core for each episode; `sync` is spared that.
-Other resets take some milliseconds, for which nobody waits: a game that is over begins anew in the threads
-while the other lanes take their next step, and the row in which it begins is not valid.
+Other resets take some milliseconds, so they have no step of their own: a game that is over begins anew in the
+threads beside the other lanes' next step, and the row in which it begins is not valid.
 """
 
 from __future__ import annotations

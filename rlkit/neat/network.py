@@ -88,7 +88,7 @@ class Networks:
         return torch.where(self.used[:, begin:end], result, 0.0)
 
 
-@torch.inference_mode()  # evolved, never trained: without autograd's bookkeeping it takes a tenth less
+@torch.inference_mode()  # evolved, never trained: autograd's bookkeeping only takes time
 def build(genomes: Genomes, inputs: int, outputs: int, settings: Settings) -> Networks:
     """The networks of P genomes; shapes follow the largest of them."""
     live = genomes.enabled & genomes.has_connection

@@ -113,7 +113,7 @@ def test_records_keep_the_score_that_clipping_hides() -> None:
 
 @pytest.mark.parametrize("name", ["Breakout", "Pong"])
 def test_games_begin_anew_beside_the_others_next_step(name: str) -> None:
-    """Nobody waits for a reset: the row in which a game begins is not valid, wherever its end came from."""
+    """The row in which a game begins is not valid, wherever its end came from; there is no other reset."""
     limit = {"max_num_frames_per_episode": 250} if name == "Pong" else {}
     envs = made(name, "ale", STANDARD, lanes=3, **limit)
     resets = []
