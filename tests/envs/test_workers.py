@@ -71,9 +71,10 @@ def workers(name: str, lanes: int = 2, **kwargs: Any) -> Workers:
 def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0]
+    except (ProcessLookupError, FileNotFoundError):  # it may end between the two questions
         return False
-    return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z"
+    return state != "Z"
 
 
 def gone(pids: list[int], seconds: float = 30.0) -> bool:
