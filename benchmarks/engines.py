@@ -23,7 +23,7 @@ from rlkit.envs.engines import make_envs, make_venv
 from rlkit.envs.factory import EnvMaker
 from rlkit.types import Decision, Envs
 
-BLOCKS = 4  # turns that each side gets
+TURN = 0.1  # seconds that each side runs before it is the next one's turn: what slows all down is shared
 ACTIONS = 64  # different vectors of actions, drawn beforehand
 
 PRESETS = {"CartPole": "cartpole", "Breakout": "breakout", "HalfCheetah": "halfcheetah"}
@@ -54,9 +54,10 @@ def rate(job: dict[str, Any]) -> dict[str, Any]:
     done = dict.fromkeys(sides, 0)
     for step in sides.values():
         _run(step, job["seconds"] / 4, job["device"])  # warm up
-    for _ in range(BLOCKS):
-        for name, step in sides.items():
-            steps, seconds = _run(step, job["seconds"] / BLOCKS, job["device"])
+    turns = max(2, round(job["seconds"] / TURN))
+    for turn in range(turns):
+        for name, step in list(sides.items())[:: -1 if turn % 2 else 1]:
+            steps, seconds = _run(step, job["seconds"] / turns, job["device"])
             done[name] += steps
             spent[name] += seconds
     return {

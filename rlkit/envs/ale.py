@@ -124,8 +124,8 @@ def film_maker(
 class AleLanes(VectorEnv):
     """`AtariVectorEnv` in DISABLED mode, its zero-padded young stacks repaired, with the game's own return.
 
-    `info["raw_return"]` [N] float is the sum of unclipped rewards of the running episode, `info["life_lost"]`
-    [N] bool says where a life was lost while the game goes on (with `episodic_life`).
+    Where an episode ended, `info["raw_return"]` [N] float is its sum of unclipped rewards; where a life was
+    lost while the game goes on (with `episodic_life`), `info["life_lost"]` [N] bool says so.
     """
 
     # A seeded reset takes 0.13 s, and all lanes wait for it. A run is still decided by its seed.
@@ -176,10 +176,11 @@ class AleLanes(VectorEnv):
             self._fires = self._games.ale.get_action_set()[FIRE].name == "FIRE"
         self._age = np.zeros(num_envs, dtype=np.int64)  # steps since each lane's reset
         self._returns = np.zeros(num_envs)
-        self._lives = np.zeros(num_envs, dtype=np.int64)
-        self._ended = np.zeros(num_envs, dtype=bool)
-        self._cut = np.zeros(num_envs, dtype=bool)  # lanes whose end the games do not know of: ours
-        self._wait = np.zeros(num_envs, dtype=bool)  # lanes whose next action is FIRE, whatever is asked
+        self._lives = np.zeros(num_envs, dtype=np.int32)
+        # Lanes, or None where there are none: the common case costs nothing then.
+        self._ended: np.ndarray | None = None
+        self._cut: np.ndarray | None = None  # whose end the games do not know of: ours
+        self._wait: np.ndarray | None = None  # whose next action is FIRE, whatever is asked
         self._all = np.ones(num_envs, dtype=bool)
 
     def reset(
@@ -195,39 +196,58 @@ class AleLanes(VectorEnv):
         )
         obs, info = self._games.reset(seed=chosen.astype(np.int64), options={"reset_mask": mask})
         self._begin(mask)
-        self._lives = info["lives"].astype(np.int64)
+        self._lives = info["lives"]
         return self._repaired(obs), {}
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """One step of every lane; all arrays are fresh. Where a game had ended, the next one has begun."""
-        info: dict[str, Any] = {}
-        actions, cut = np.asarray(actions), self._cut
-        if cut.any():  # their first step is part of the reset, and what it pays is nobody's
-            self._games.reset(seed=np.full(int(cut.sum()), -1), options={"reset_mask": cut})
-        if self._wait.any():
+        self.step_async(actions)
+        return self.step_wait()
+
+    def step_async(self, actions: Any) -> None:
+        """Hand over the actions [N]; the games play in their threads."""
+        self._executed: dict[str, Any] = {}
+        actions, self._restarted = np.asarray(actions), self._cut
+        if self._cut is not None:  # their first step is part of the reset, and what it pays is nobody's
+            seeds = np.full(np.count_nonzero(self._cut), -1)
+            self._games.reset(seed=seeds, options={"reset_mask": self._cut})
+        if self._wait is not None:
             actions = np.where(self._wait, FIRE, actions)
-            info |= {"action_executed": actions, "_action_executed": self._wait}
-        obs, paid, terminated, truncated, told = self._games.step(actions)
+            self._executed = {"action_executed": actions, "_action_executed": self._wait}
+        self._games.send(actions)
         self._age += 1
-        alive = ~self._ended
-        if not alive.all():  # nobody reset them: the games did, now
+        self._begun = self._ended
+        if self._ended is not None:  # nobody reset them: the games do, now
             self._begin(self._ended)
+
+    def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """What the actions handed over last came to."""
+        obs, paid, terminated, truncated, told = self._games.recv()
+        info, begun = self._executed, self._begun
         if self._limit:
-            truncated = (told["episode_frame_number"] >= self._limit) & ~terminated & alive
-            self._cut = truncated
-        ended = terminated | truncated
-        rewards = np.where(cut, 0.0, paid.astype(np.float64))
+            over = told["episode_frame_number"] >= self._limit
+            if np.count_nonzero(over):
+                truncated = over & ~terminated if begun is None else over & ~terminated & ~begun
+                self._cut = _some(truncated)
+        rewards = paid.astype(np.float64)
+        if self._restarted is not None:
+            rewards[self._restarted] = 0.0
         self._returns += rewards
-        info |= {"raw_return": self._returns.copy(), "_raw_return": self._all}
-        lives = told["lives"].astype(np.int64)
+        ended = self._ended = _some(terminated | truncated)
+        if ended is not None:
+            info |= {"raw_return": self._returns.copy(), "_raw_return": ended}
+        lives, before = told["lives"], self._lives
         # No lives left is the end of the game, which some games announce only frames later.
-        lost = (lives > 0) & (lives < self._lives) & alive & ~ended
-        if self._episodic:
-            info |= {"life_lost": lost, "_life_lost": lost}
-        self._wait = lost if self._fires else self._wait
-        self._lives, self._ended = lives, ended
+        lost = _some((lives < before) & (lives > 0))
+        if lost is not None:
+            for others in (begun, ended):
+                lost = lost if others is None else lost & ~others
+            if self._episodic:
+                info |= {"life_lost": lost, "_life_lost": lost}
+            lost = _some(lost)
+        self._lives, self._wait = lives, lost if self._fires else None
         if self._clip is not None:
-            rewards = np.clip(rewards, *self._clip)
+            rewards = rewards.clip(*self._clip)
         return self._repaired(obs), rewards, terminated, truncated, info
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -235,9 +255,11 @@ class AleLanes(VectorEnv):
         self._games = None
 
     def _begin(self, mask: np.ndarray) -> None:
-        self._age[mask], self._returns[mask], self._ended[mask] = 0, 0.0, False
-        self._wait = self._wait & ~mask  # a new array: the old one was handed out
-        self._cut = self._cut & ~mask
+        self._age[mask], self._returns[mask] = 0, 0.0
+        # New arrays: the old ones were handed out.
+        self._ended, self._wait, self._cut = (
+            None if lanes is None else _some(lanes & ~mask) for lanes in (self._ended, self._wait, self._cut)
+        )
 
     def _repaired(self, obs: np.ndarray) -> np.ndarray:
         """Young stacks repeat their first frame instead of zeros; obs [N, stack, H, W], in place."""
@@ -245,3 +267,8 @@ class AleLanes(VectorEnv):
             oldest = self._stack - 1 - int(self._age[lane])  # where the episode's first frame stands
             obs[lane, :oldest] = obs[lane, oldest]
         return obs
+
+
+def _some(lanes: np.ndarray) -> np.ndarray | None:
+    """[N] bool, or None where no lane is meant."""
+    return lanes if np.count_nonzero(lanes) else None

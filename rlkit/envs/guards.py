@@ -14,8 +14,7 @@ def surely_finite(array: np.ndarray) -> bool:
 
     One product is the cheapest test, and vdot, unlike dot, does not warn of overflow.
     """
-    flat = array.ravel()
-    return bool(np.vdot(flat, flat) < _LARGEST)
+    return bool(np.vdot(array, array) < _LARGEST)
 
 
 def check_obs(name: str, array: np.ndarray, step: int) -> None:

@@ -97,7 +97,7 @@ class PoolLanes(VectorEnv):
         # What is sent says twice whose actions follow: all lanes'.
         lanes, keys = np.arange(num_envs, dtype=np.int32), self._pool._state_keys
         self._sent: list[Any] = [lanes] * (len(self._pool._action_keys) - 1)
-        self._told = [keys.index(name) for name in ("obs", "reward", "done", "trunc")]
+        self._told = tuple(keys.index(name) for name in ("obs", "reward", "done", "trunc"))
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -111,8 +111,8 @@ class PoolLanes(VectorEnv):
 
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         told, (obs, reward, done, truncated) = self._pool._recv(), self._told
-        late = told[truncated]
-        return told[obs], told[reward], told[done] & ~late if late.any() else told[done], late, {}
+        over, late = told[done], told[truncated]  # whoever is late is done, too
+        return told[obs], told[reward], over & ~late if np.count_nonzero(over) else over, late, {}
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         self.step_async(actions)

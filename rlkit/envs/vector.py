@@ -79,7 +79,7 @@ class VectorEnvs:
         if self._may_park:
             self._venv.parked = None  # replaying steps all lanes
         self._returns = np.zeros(n, dtype=np.float64)
-        self._lengths = np.zeros(n, dtype=np.int64)
+        self._owed: np.ndarray | None = None  # rewards that are not in the returns yet
         self._first_step = np.zeros(n, dtype=np.int64)
         self._history: list[np.ndarray] = []  # actions asked for [N, A], one entry a vector step
         self._dropped = 0  # vector steps that fell out of the history's front
@@ -118,7 +118,10 @@ class VectorEnvs:
         if self._asynchronous:
             self._venv.step_async(self._engine_action)
         # What follows needs no answer: such an engine works meanwhile.
-        self._action = torch.from_numpy(asked).to(self._device) if near else action
+        self._settle()
+        self._action = torch.from_numpy(asked) if near else action
+        if near and not self._host:
+            self._action = self._action.to(self._device)
         self._history.append(asked.copy())  # whoever asked may write into its buffer again
         self._next_seeds = None if decision.seeds is None else decision.seeds.tolist()
         self._late = self._late and self._next_seeds is None and not self._seeded
@@ -127,10 +130,8 @@ class VectorEnvs:
             self._busy = ~self._idle
             self._valid = torch.from_numpy(self._busy).to(self._device)
             self._count = int(self._busy.sum())
-            self._lengths += self._busy
         else:
             self._valid, self._count = self._yes, self.num_envs
-            self._lengths += 1
         self.obs_spec.prepare()
         self._rewards.prepare()
 
@@ -143,7 +144,7 @@ class VectorEnvs:
         if self._any_idle:
             busy = self._busy
             terminated, truncated, reward = terminated & busy, truncated & busy, np.where(busy, reward, 0.0)
-        self._returns += reward
+        self._owed = reward
         self._now += self._count
         action, lost = self._action, None
         if info:
@@ -160,6 +161,7 @@ class VectorEnvs:
             self.obs = reached
             return TimeStep(reached, action, rewards, self._no, self._no, reached, self._valid, self._count)
 
+        self._settle()
         ended = terminated | truncated
         ended_lanes = np.flatnonzero(ended).tolist()
         facts = {name: column.tolist() for name, column in self._facts.items()} if ended_lanes else {}
@@ -197,6 +199,12 @@ class VectorEnvs:
             tuple(begun),
         )
 
+    def _settle(self) -> None:
+        """Add up the returns. Not at once: a decision waits for what `recv` does, and for this nobody."""
+        if self._owed is not None:
+            self._returns += self._owed
+            self._owed = None
+
     def drain(self) -> list[Episode]:
         """The episodes that finished since last asked."""
         if not self._finished:
@@ -212,12 +220,15 @@ class VectorEnvs:
     def _own_seed(self, lane: int) -> int:
         return episode_seed(self._seed, self._stream, lane, self._episode[lane])
 
+    def _steps(self) -> int:
+        """Vector steps so far."""
+        return self._dropped + len(self._history)
+
     def _start(self, lane: int, seed: int | None) -> None:
         self._seeds[lane] = seed
         self._returns[lane] = 0.0
-        self._lengths[lane] = 0
         self._first_step[lane] = self._now
-        self._begin[lane] = self._dropped + len(self._history)
+        self._begin[lane] = self._steps()
 
     def _finish(self, lane: int, terminated: bool, truncated: bool, info: dict[str, Any],
                 facts: dict[str, list[int]]) -> None:  # fmt: skip
@@ -234,7 +245,7 @@ class VectorEnvs:
                 seed=self._seeds[lane],
                 reward=seen if raw is None else raw,
                 reward_train=seen,
-                length=int(self._lengths[lane]),
+                length=self._steps() - int(self._begin[lane]),
                 terminated=terminated,
                 truncated=truncated,
                 first_step=int(self._first_step[lane]),
@@ -317,6 +328,7 @@ class VectorEnvs:
 
     def state_dict(self) -> State:
         """Each lane's episode seed and actions so far: enough to stand exactly here again."""
+        self._settle()
         actions = []
         for lane in range(self.num_envs):
             rows = [row[lane] for row in self._history[int(self._begin[lane]) - self._dropped :]]
@@ -329,7 +341,6 @@ class VectorEnvs:
             "seeds": list(self._seeds),
             "idle": self._idle.tolist(),
             "returns": self._returns.tolist(),
-            "lengths": self._lengths.tolist(),
             "first_step": self._first_step.tolist(),
             "actions": actions,
             "obs": self._running_obs(),
@@ -366,7 +377,6 @@ class VectorEnvs:
         self._returns, self._history, self._begin = played.returns, played.history, played.begin
         self._seeds, self._idle = list(state["seeds"]), np.asarray(state["idle"], dtype=bool)
         self._any_idle = bool(self._idle.any())
-        self._lengths = np.asarray(state["lengths"], dtype=np.int64)
         self._first_step = np.asarray(state["first_step"], dtype=np.int64)
         self.obs = self._tensors(played.obs)
         saved = {name: leaf.to(self._device) for name, leaf in state["obs"].items()}

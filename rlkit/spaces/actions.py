@@ -16,6 +16,9 @@ from rlkit.errors import UserError
 from rlkit.spaces.nesting import KeyPath, describe, follow, named_leaves, nest
 
 _EXACT = 2.0**53  # integers up to here survive a float64
+_FEW = 4_096  # entries for which setting up a broadcast takes longer than the work
+
+Pair = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ class ActionLeaf:
             rows = rows.astype(np.int64) + self.start
         if self.rounds:
             rows = np.clip(np.rint(rows), *_integer_range(self.space.dtype))
-        return rows.astype(self.space.dtype).reshape(len(rows), *self.space.shape)
+        opened = rows.astype(self.space.dtype)
+        return opened if self.space.shape == (self.width,) else opened.reshape(-1, *self.space.shape)
 
     def close(self, value: Any) -> np.ndarray:
         """The inverse of `open`, for one value of the space or a batch of them."""
@@ -115,6 +119,7 @@ class ActionSpec:
     _bounds: dict[torch.device, tuple[Tensor, Tensor]] = field(
         default_factory=dict, compare=False, repr=False
     )
+    _tiles: dict[tuple[int, ...], Pair] = field(default_factory=dict, compare=False, repr=False)
 
     @staticmethod
     def of(space: spaces.Space) -> ActionSpec:
@@ -160,10 +165,14 @@ class ActionSpec:
             self._bounds[device] = (pair[0], pair[1])
         return self._bounds[device]
 
-    @cached_property
-    def _host_bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        low, high = self.bounds(torch.device("cpu"))
-        return low.numpy(), high.numpy()
+    def _host_bounds(self, shape: tuple[int, ...]) -> Pair:
+        """`bounds` as they are clipped to: repeated for each of few actions [..., A]."""
+        if shape not in self._tiles:
+            low, high = (bound.numpy() for bound in self.bounds(torch.device("cpu")))
+            if math.prod(shape) <= _FEW:
+                low, high = np.broadcast_to(low, shape).copy(), np.broadcast_to(high, shape).copy()
+            self._tiles[shape] = low, high
+        return self._tiles[shape]
 
     def clip(self, action: Tensor) -> Tensor:
         """What is really executed when `action` [N, A] is asked for, in the policy's units.
@@ -180,7 +189,8 @@ class ActionSpec:
         """`clip` in NumPy, [N, A] → [N, A], with equal results and much sooner for few rows."""
         if self.dtype == torch.int64:
             return rows
-        rows = rows.clip(*self._host_bounds)
+        low, high = self._host_bounds(rows.shape)
+        rows = np.minimum(np.maximum(rows, low), high)
         return self._rounded(torch.from_numpy(rows)).numpy() if self.rounds else rows
 
     def _rounded(self, action: Tensor) -> Tensor:

@@ -147,6 +147,51 @@ def test_games_begin_anew_beside_the_others_next_step(name: str) -> None:
     envs.close()
 
 
+class Scripted:
+    """Games of two lanes that say what they are told to: (paid, lives, episode frames, over) a step."""
+
+    def __init__(self, *told: tuple[list[int], list[int], list[int], list[bool]]) -> None:
+        self.told, self.resets = list(told), []  # type: ignore[var-annotated]
+        self.frame = np.zeros((2, 4, 84, 84), dtype=np.uint8)
+
+    def send(self, actions: np.ndarray) -> None:
+        pass
+
+    def recv(self) -> tuple[Any, ...]:
+        paid, lives, frames, over = self.told.pop(0)
+        info = {"lives": np.array(lives, np.int32), "episode_frame_number": np.array(frames, np.int32)}
+        return self.frame.copy(), np.array(paid, np.int32), np.array(over), np.zeros(2, bool), info
+
+    def reset(self, *, seed: np.ndarray, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        self.resets.append(options["reset_mask"].tolist())
+        return self.frame.copy(), {"lives": np.full(2, 5, np.int32)}
+
+
+def test_what_happens_where_a_game_ends_is_nobody_elses() -> None:
+    lanes = ale.AleLanes(game("Breakout", max_num_frames_per_episode=100), STANDARD, 2)
+    lanes._games = scripted = Scripted(
+        ([3, 0], [7, 5], [40, 40], [False, False]),
+        ([2, 0], [6, 4], [100, 44], [False, False]),  # lane 0 loses a life in the step in which it is cut
+        ([9, 1], [5, 4], [104, 48], [False, False]),  # its first step pays, has fewer lives, is late again
+        ([4, 0], [4, 0], [8, 52], [False, True]),  # a life; lane 1 is over
+    )
+    lanes.reset(seed=0)
+    scripted.resets.clear()
+    actions = np.zeros(2, dtype=np.int64)
+    told = [lanes.step(actions) for _ in range(4)]
+    rewards, terminated, truncated, infos = ([step[k] for step in told] for k in (1, 2, 3, 4))
+    assert np.stack(rewards).tolist() == [[1, 0], [1, 0], [0, 1], [1, 0]]
+    assert [x.tolist() for x in truncated] == [[False, False], [True, False], [False, False], [False, False]]
+    assert [x.tolist() for x in terminated][3] == [False, True]
+    assert scripted.resets == [[True, False]]  # the one that the games know nothing of
+    assert [info["raw_return"].tolist() if "raw_return" in info else None for info in infos] == [
+        None, [5, 0], None, [4, 1]
+    ]  # fmt: skip
+    lost = [info["life_lost"].tolist() if "life_lost" in info else [False, False] for info in infos]
+    assert lost == [[False, False], [False, True], [False, False], [True, False]]
+    lanes.close()
+
+
 # ---------------------------------------------------------------------- an episode is (seed, actions)
 
 
