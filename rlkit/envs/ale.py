@@ -142,7 +142,8 @@ class AleLanes(VectorEnv):
         for name in ("game", "frameskip", "obs_type"):
             options.pop(name, None)
         skip = _argument(wrappers, "max_and_skip", "skip")
-        self._limit = int(options.pop("max_num_frames_per_episode", _FRAMES) or 0)  # frames; 0: none
+        limit = int(options.pop("max_num_frames_per_episode", _FRAMES) or 0)  # frames; 0: none
+        self._skip, self._limit = skip, limit or _ENDLESS
         self._games: Any = AtariVectorEnv(
             spec.kwargs["game"],
             num_envs,
@@ -155,7 +156,7 @@ class AleLanes(VectorEnv):
             reward_clipping=False,  # here, so that the game's own return is known
             autoreset_mode=AutoresetMode.NEXT_STEP,  # which a reset before that step cancels
             # It shows an old picture where it cuts an episode itself: it never comes to that.
-            max_num_frames_per_episode=self._limit + skip if self._limit else _ENDLESS,
+            max_num_frames_per_episode=min(self._limit + skip, _ENDLESS),
             **options,
         )
         self.num_envs = num_envs
@@ -170,6 +171,7 @@ class AleLanes(VectorEnv):
             self._clip = (
                 _argument(wrappers, "clip_reward", "low"), _argument(wrappers, "clip_reward", "high")
             )  # fmt: skip
+        self._unpaid = np.zeros(num_envs) if self._clip is None else np.zeros(num_envs).clip(*self._clip)
         self._episodic = "episodic_life" in wrappers
         self._fires = False
         if "fire_reset" in wrappers and _argument(wrappers, "fire_reset", "each_life"):
@@ -196,7 +198,8 @@ class AleLanes(VectorEnv):
         )
         obs, info = self._games.reset(seed=chosen.astype(np.int64), options={"reset_mask": mask})
         self._begin(mask)
-        self._lives = info["lives"]
+        self._lives, self._frames = info["lives"], info["episode_frame_number"]
+        self._ponder()
         return self._repaired(obs), {}
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -214,45 +217,51 @@ class AleLanes(VectorEnv):
         if self._wait is not None:
             actions = np.where(self._wait, FIRE, actions)
             self._executed = {"action_executed": actions, "_action_executed": self._wait}
-        self._games.send(actions)
+        self._games.send(actions)  # what follows costs nobody time
         self._age += 1
         self._begun = self._ended
         if self._ended is not None:  # nobody reset them: the games do, now
             self._begin(self._ended)
+        self._ponder()
 
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """What the actions handed over last came to."""
         obs, paid, terminated, truncated, told = self._games.recv()
         info, begun = self._executed, self._begun
-        if self._limit:
-            over = told["episode_frame_number"] >= self._limit
-            if np.count_nonzero(over):
-                truncated = over & ~terminated if begun is None else over & ~terminated & ~begun
-                self._cut = _some(truncated)
-        rewards = paid.astype(np.float64)
-        if self._restarted is not None:
-            rewards[self._restarted] = 0.0
-        self._returns += rewards
+        self._frames = told["episode_frame_number"]
+        if self._near or begun is not None:
+            truncated = (self._frames >= self._limit) & ~terminated & (True if begun is None else ~begun)
+            self._cut = _some(truncated)
+        rewards = self._rewards(paid)
         ended = self._ended = _some(terminated | truncated)
         if ended is not None:
             info |= {"raw_return": self._returns.copy(), "_raw_return": ended}
         lives, before = told["lives"], self._lives
         # No lives left is the end of the game, which some games announce only frames later.
-        lost = _some((lives < before) & (lives > 0))
+        lost = _some(lives < before)
         if lost is not None:
+            lost &= lives > 0
             for others in (begun, ended):
                 lost = lost if others is None else lost & ~others
             if self._episodic:
                 info |= {"life_lost": lost, "_life_lost": lost}
             lost = _some(lost)
         self._lives, self._wait = lives, lost if self._fires else None
-        if self._clip is not None:
-            rewards = rewards.clip(*self._clip)
         return self._repaired(obs), rewards, terminated, truncated, info
 
     def close_extras(self, **kwargs: Any) -> None:
         """Nothing but memory and threads is held, and they go with the object."""
         self._games = None
+
+    def _rewards(self, paid: np.ndarray) -> np.ndarray:
+        """What the agent is paid [N], clipped if it asks for that; the game's own return is kept."""
+        if not np.count_nonzero(paid):
+            return self._unpaid.copy()
+        rewards = paid.astype(np.float64)
+        if self._restarted is not None:
+            rewards[self._restarted] = 0.0
+        self._returns += rewards
+        return rewards if self._clip is None else rewards.clip(*self._clip)
 
     def _begin(self, mask: np.ndarray) -> None:
         self._age[mask], self._returns[mask] = 0, 0.0
@@ -261,9 +270,14 @@ class AleLanes(VectorEnv):
             None if lanes is None else _some(lanes & ~mask) for lanes in (self._ended, self._wait, self._cut)
         )
 
+    def _ponder(self) -> None:
+        """What can be known before the games have answered."""
+        self._young: list[int] = np.flatnonzero(self._age < self._stack - 1).tolist()
+        self._near = bool((self._frames + self._skip >= self._limit).any())  # somebody may come to the limit
+
     def _repaired(self, obs: np.ndarray) -> np.ndarray:
         """Young stacks repeat their first frame instead of zeros; obs [N, stack, H, W], in place."""
-        for lane in np.flatnonzero(self._age < self._stack - 1).tolist():
+        for lane in self._young:
             oldest = self._stack - 1 - int(self._age[lane])  # where the episode's first frame stands
             obs[lane, :oldest] = obs[lane, oldest]
         return obs

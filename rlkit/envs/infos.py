@@ -51,10 +51,10 @@ def executed(told: list[Info], asked: torch.Tensor, spec: ActionSpec) -> torch.T
     for part in told:
         lanes, value = np.flatnonzero(part["_action_executed"]), part["action_executed"]
         if isinstance(value, np.ndarray) and value.dtype != object:
-            action[lanes] = spec.from_env(value[lanes]).numpy()
+            action[lanes] = spec.rows_from_env(value[lanes])
         else:
             for lane in lanes.tolist():
-                action[lane] = spec.from_env(_of_lane(value, lane, spec.space))[0].numpy()
+                action[lane] = spec.rows_from_env(_of_lane(value, lane, spec.space))[0]
     return torch.from_numpy(action).to(asked.device)
 
 

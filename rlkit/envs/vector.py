@@ -57,6 +57,7 @@ class VectorEnvs:
         self._yes = torch.ones(self.num_envs, dtype=torch.bool, device=self._device)
         self._no = torch.zeros(self.num_envs, dtype=torch.bool, device=self._device)
         self._rewards = Slab()
+        self._floats = [leaf.name for leaf in self.obs_spec.leaves if leaf.dtype.is_floating_point]
         self._disabled = self.autoreset is AutoresetMode.DISABLED
         self._same_step = self.autoreset is AutoresetMode.SAME_STEP
         # An engine may reset much quicker without a seed; then only seeds that a decision brings are used.
@@ -156,8 +157,8 @@ class VectorEnvs:
         if not self._host:
             rewards = rewards.to(self._device)
 
-        over = np.count_nonzero(terminated) or np.count_nonzero(truncated)
-        if not (self._any_idle or over or lost is not None):
+        late = np.count_nonzero(truncated)
+        if not (late or np.count_nonzero(terminated) or self._any_idle or lost is not None):
             self.obs = reached
             return TimeStep(reached, action, rewards, self._no, self._no, reached, self._valid, self._count)
 
@@ -189,12 +190,12 @@ class VectorEnvs:
             obs,
             action,
             rewards,
-            torch.from_numpy(terminated.copy()).to(self._device),
-            torch.from_numpy(truncated.copy()).to(self._device),
+            self._flags(terminated),
+            self._flags(truncated) if late else self._no,
             next_obs,
             self._valid,
             self._count,
-            tuple(np.flatnonzero(truncated & ~terminated).tolist()),
+            tuple(np.flatnonzero(truncated & ~terminated).tolist()) if late else (),
             tuple(ended_lanes),
             tuple(begun),
         )
@@ -308,6 +309,8 @@ class VectorEnvs:
         return [info, info["final_info"]] if self._same_step and "final_info" in info else [info]
 
     def _prune(self) -> None:
+        if len(self._history) <= _PRUNE:
+            return
         dead = int(self._begin.min()) - self._dropped
         if dead > _PRUNE:
             del self._history[:dead]
@@ -315,13 +318,16 @@ class VectorEnvs:
 
     # ------------------------------------------------------------------ guards and conversion
 
+    def _flags(self, lanes: np.ndarray) -> torch.Tensor:
+        flags = torch.from_numpy(lanes.copy())
+        return flags if self._host else flags.to(self._device)
+
     def _tensors(self, raw_obs: Any) -> Tree:
         obs = self.obs_spec.to_tensors(raw_obs, ours=self._ours)
         single = isinstance(raw_obs, np.ndarray) and raw_obs.dtype.kind == "f"
-        if not (single and guards.surely_finite(raw_obs)):  # the common case, made cheap
-            for name, leaf in obs.items():
-                if leaf.is_floating_point():
-                    guards.check_obs(name, leaf.numpy(), self._now)
+        if self._floats and not (single and guards.surely_finite(raw_obs)):  # the common case, made cheap
+            for name in self._floats:
+                guards.check_obs(name, obs[name].numpy(), self._now)
         return obs if self._host else tree_to(obs, self._device)
 
     # ------------------------------------------------------------------ state as data

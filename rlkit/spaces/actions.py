@@ -216,8 +216,12 @@ class ActionSpec:
 
     def from_env(self, action: Any) -> Tensor:
         """The inverse of `to_env` and `to_env_single`: a batched or a single action → [N, A]."""
+        return torch.tensor(self.rows_from_env(action), dtype=self.dtype)
+
+    def rows_from_env(self, action: Any) -> np.ndarray:
+        """`from_env` in NumPy, in whatever type the environment's actions have."""
         rows = [leaf.close(follow(action, leaf.path)) for leaf in self.leaves]
-        return torch.tensor(np.concatenate(rows, axis=1), dtype=self.dtype)
+        return rows[0] if len(rows) == 1 else np.concatenate(rows, axis=1)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """n random actions [n, A] on the generator's device.

@@ -164,13 +164,14 @@ class Scripted:
 
     def reset(self, *, seed: np.ndarray, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         self.resets.append(options["reset_mask"].tolist())
-        return self.frame.copy(), {"lives": np.full(2, 5, np.int32)}
+        names = ("lives", "episode_frame_number")
+        return self.frame.copy(), {name: np.full(2, 5, np.int32) for name in names}
 
 
 def test_what_happens_where_a_game_ends_is_nobody_elses() -> None:
     lanes = ale.AleLanes(game("Breakout", max_num_frames_per_episode=100), STANDARD, 2)
     lanes._games = scripted = Scripted(
-        ([3, 0], [7, 5], [40, 40], [False, False]),
+        ([3, 0], [7, 5], [96, 40], [False, False]),
         ([2, 0], [6, 4], [100, 44], [False, False]),  # lane 0 loses a life in the step in which it is cut
         ([9, 1], [5, 4], [104, 48], [False, False]),  # its first step pays, has fewer lives, is late again
         ([4, 0], [4, 0], [8, 52], [False, True]),  # a life; lane 1 is over

@@ -142,7 +142,7 @@ def forget_lane() -> None:
 
     def load_state_dict(envs: VectorEnvs, state: dict[str, Any]) -> None:
         original(envs, state)
-        envs._lengths[0] = 0
+        envs._begin[0] = envs._steps()
 
     VectorEnvs.load_state_dict = load_state_dict  # type: ignore[method-assign]
 
