@@ -1,13 +1,16 @@
 """Stepping engines as fast as they go: an engine by itself, and the same engine behind rlkit's boundary.
 
-Both are stepped in one process, in turns, with the same actions drawn beforehand, so that a machine that
-slows down slows both. Nothing is learnt.
+Each has a process of its own, and they run in short turns with the same actions drawn beforehand, so that a
+machine that slows down slows all. Nothing is learnt.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from multiprocessing.connection import Connection
 from typing import Any
 
 import gymnasium as gym
@@ -39,34 +42,72 @@ def rate(job: dict[str, Any]) -> dict[str, Any]:
     `loop` is then what rlkit has in its place, alone, too. copied: the engine, and what no boundary can do
     without: observations as float32 in memory that stays, rewards as float32. through: through rlkit's.
     """
-    torch.set_num_threads(1)
-    build = PEERS.get(job["engine"])
-    sides: dict[str, Step] = {}
-    if build:
-        sides["own"] = build(job)
-    else:
-        config, wrappers = settings(job)
-        sides |= _alone(job, config, wrappers)
-        sides["through"] = _through(
-            make_envs(config, wrappers, seed=job["seed"], engine=job["engine"], device=job["device"])
-        )
-    spent = dict.fromkeys(sides, 0.0)
-    done = dict.fromkeys(sides, 0)
-    for step in sides.values():
-        _run(step, job["seconds"] / 4, job["device"])  # warm up
-    turns = max(2, round(job["seconds"] / TURN))
-    for turn in range(turns):
-        for name, step in list(sides.items())[:: -1 if turn % 2 else 1]:
-            steps, seconds = _run(step, job["seconds"] / turns, job["device"])
-            done[name] += steps
-            spent[name] += seconds
+    with ExitStack() as closing:
+        pipes = {name: closing.enter_context(_started(job, name)) for name in _names(job["engine"])}
+        spent, done = dict.fromkeys(pipes, 0.0), dict.fromkeys(pipes, 0)
+        for pipe in pipes.values():
+            _turn(pipe, job["seconds"] / 4)  # warm up
+        turns = max(2, round(job["seconds"] / TURN))
+        for turn in range(turns):
+            for name in list(pipes)[:: -1 if turn % 2 else 1]:
+                steps, seconds = _turn(pipes[name], job["seconds"] / turns)
+                done[name] += steps
+                spent[name] += seconds
     return {
         name: {
             "sps": done[name] * job["lanes"] / spent[name],
             "us": 1e6 * spent[name] / done[name],  # per vector step
         }
-        for name in sides
+        for name in pipes
     }
+
+
+def _names(engine: str) -> list[str]:
+    between = {"sync": ["loop"], "async": ["loop"], "ale": ["copied"], "envpool": ["copied"]}
+    if engine in PEERS:
+        return ["own"]
+    return ["own", *between[engine], "through"] if engine in between else ["through"]
+
+
+def _started(job: dict[str, Any], name: str) -> Connection:
+    """A process that steps one side whenever it is asked to, and ends when the pipe to it is closed."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    context.Process(target=_take_turns, args=(there, job, name)).start()
+    there.close()
+    return here
+
+
+def _take_turns(pipe: Connection, job: dict[str, Any], name: str) -> None:
+    torch.set_num_threads(1)
+    try:
+        step = _side(job, name)
+        while True:
+            pipe.send(_run(step, pipe.recv(), job["device"]))
+    except EOFError:
+        pass
+    except Exception as error:
+        pipe.send(f"{type(error).__name__}: {error}")
+
+
+def _turn(pipe: Connection, seconds: float) -> tuple[int, float]:
+    """One turn of that many seconds: steps taken, seconds spent."""
+    pipe.send(seconds)
+    told = pipe.recv()
+    if isinstance(told, str):
+        raise RuntimeError(told)
+    steps, spent = told
+    return steps, spent
+
+
+def _side(job: dict[str, Any], name: str) -> Step:
+    if job["engine"] in PEERS:
+        return PEERS[job["engine"]](job)
+    config, wrappers = settings(job)
+    if name == "through":
+        envs = make_envs(config, wrappers, seed=job["seed"], engine=job["engine"], device=job["device"])
+        return _through(envs)
+    return _alone(job, config, wrappers, name)
 
 
 def settings(job: dict[str, Any]) -> tuple[EnvConfig, dict[str, dict[str, Any]]]:
@@ -112,19 +153,17 @@ def _through(envs: Envs) -> Step:
     return step
 
 
-def _alone(job: dict[str, Any], config: EnvConfig, wrappers: dict[str, Any]) -> dict[str, Step]:
+def _alone(job: dict[str, Any], config: EnvConfig, wrappers: dict[str, Any], name: str) -> Step:
     """What stands behind the boundary, stepped directly."""
-    name, lanes = job["engine"], job["lanes"]
-    if name in ("sync", "async"):
-        maker = EnvMaker(config, wrappers)
-        theirs = SyncVectorEnv if name == "sync" else AsyncVectorEnv
-        bare = theirs([maker] * lanes, autoreset_mode=AutoresetMode.DISABLED)
-        return {
-            "own": _gymnasium(bare, own_resets=True),
-            "loop": _gymnasium(make_venv(maker, lanes, name), own_resets=True),
-        }
-    build = {"envpool": _envpool, "ale": _ale}.get(name)
-    return {"own": build(job), "copied": _copied(build(job))} if build else {}
+    engine, lanes = job["engine"], job["lanes"]
+    if engine in ("envpool", "ale"):
+        step = _envpool(job) if engine == "envpool" else _ale(job)
+        return _copied(step) if name == "copied" else step
+    maker = EnvMaker(config, wrappers)
+    if name == "loop":
+        return _gymnasium(make_venv(maker, lanes, engine), own_resets=True)
+    theirs = SyncVectorEnv if engine == "sync" else AsyncVectorEnv
+    return _gymnasium(theirs([maker] * lanes, autoreset_mode=AutoresetMode.DISABLED), own_resets=True)
 
 
 def _copied(step: Step) -> Step:

@@ -57,12 +57,25 @@ class ActionLeaf:
         own = self.kind == "box" and not self.rounds and (self.scale == 1).all() and not self.shift.any()
         return (self.low.astype(np.float32), self.high.astype(np.float32)) if own else None
 
+    @cached_property
+    def _counts(self) -> bool:
+        """One choice from 0 on: the common case."""
+        return self.kind == "discrete" and self.start is None
+
+    @cached_property
+    def _form(self) -> tuple[np.dtype, tuple[int, ...] | None]:
+        """Type and shape of a batch for the environment; None: that of the rows."""
+        shape = self.space.shape
+        return self.space.dtype, None if shape == (self.width,) else (-1, *shape)
+
     def to_policy(self, value: np.ndarray) -> np.ndarray:
         """The environment's units → the policy's. Where low = high the scale is 0, and so is the action."""
         return np.asarray((value - self.shift) / np.where(self.scale == 0, 1, self.scale))
 
     def open(self, rows: np.ndarray, clipped: bool = False) -> np.ndarray:
         """[N, width] in the policy's units → a fresh [N, *space.shape] in the environment's."""
+        if self._counts:
+            return rows[:, 0].astype(self.space.dtype)
         if self.limits is not None and rows.dtype == np.float32:
             if not clipped:
                 rows = np.minimum(np.maximum(rows, self.limits[0]), self.limits[1])
@@ -72,8 +85,9 @@ class ActionLeaf:
             rows = rows.astype(np.int64) + self.start
         if self.rounds:
             rows = np.clip(np.rint(rows), *_integer_range(self.space.dtype))
-        opened = rows.astype(self.space.dtype)
-        return opened if self.space.shape == (self.width,) else opened.reshape(-1, *self.space.shape)
+        dtype, shape = self._form
+        opened = rows.astype(dtype)
+        return opened if shape is None else opened.reshape(shape)
 
     def close(self, value: Any) -> np.ndarray:
         """The inverse of `open`, for one value of the space or a batch of them."""
