@@ -176,7 +176,9 @@ class AleLanes(VectorEnv):
         self._fires = False
         if "fire_reset" in wrappers and _argument(wrappers, "fire_reset", "each_life"):
             self._fires = self._games.ale.get_action_set()[FIRE].name == "FIRE"
-        self._age = np.zeros(num_envs, dtype=np.int64)  # steps since each lane's reset
+        self._now = self._youngest = 0  # vector steps so far, and at the last reset of a lane
+        self._born = np.zeros(num_envs, dtype=np.int64)  # vector step of each lane's reset
+        self._calm = 0  # vector steps in which nobody can come to the frame limit
         self._returns = np.zeros(num_envs)
         self._lives = np.zeros(num_envs, dtype=np.int32)
         # Lanes, or None where there are none: the common case costs nothing then.
@@ -198,8 +200,7 @@ class AleLanes(VectorEnv):
         )
         obs, info = self._games.reset(seed=chosen.astype(np.int64), options={"reset_mask": mask})
         self._begin(mask)
-        self._lives, self._frames = info["lives"], info["episode_frame_number"]
-        self._ponder()
+        self._lives, self._calm = info["lives"], 0
         return self._repaired(obs), {}
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -217,23 +218,24 @@ class AleLanes(VectorEnv):
         if self._wait is not None:
             actions = np.where(self._wait, FIRE, actions)
             self._executed = {"action_executed": actions, "_action_executed": self._wait}
-        self._games.send(actions)  # what follows costs nobody time
-        self._age += 1
+        self._games.send(actions)
+        self._now += 1
+        self._calm -= 1
         self._begun = self._ended
         if self._ended is not None:  # nobody reset them: the games do, now
             self._begin(self._ended)
-        self._ponder()
 
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """What the actions handed over last came to."""
         obs, paid, terminated, truncated, told = self._games.recv()
         info, begun = self._executed, self._begun
-        self._frames = told["episode_frame_number"]
-        if self._near or begun is not None:
-            truncated = (self._frames >= self._limit) & ~terminated & (True if begun is None else ~begun)
+        if self._calm < 0 or begun is not None:
+            frames = told["episode_frame_number"]
+            truncated = (frames >= self._limit) & ~terminated & (True if begun is None else ~begun)
             self._cut = _some(truncated)
+            self._calm = (self._limit - int(frames.max())) // self._skip - 1
         rewards = self._rewards(paid)
-        ended = self._ended = _some(terminated | truncated)
+        ended = self._ended = _some(terminated if self._cut is None else terminated | truncated)
         if ended is not None:
             info |= {"raw_return": self._returns.copy(), "_raw_return": ended}
         lives, before = told["lives"], self._lives
@@ -264,22 +266,20 @@ class AleLanes(VectorEnv):
         return rewards if self._clip is None else rewards.clip(*self._clip)
 
     def _begin(self, mask: np.ndarray) -> None:
-        self._age[mask], self._returns[mask] = 0, 0.0
+        self._born[mask], self._returns[mask] = self._now, 0.0
+        self._youngest = self._now
         # New arrays: the old ones were handed out.
         self._ended, self._wait, self._cut = (
             None if lanes is None else _some(lanes & ~mask) for lanes in (self._ended, self._wait, self._cut)
         )
 
-    def _ponder(self) -> None:
-        """What can be known before the games have answered."""
-        self._young: list[int] = np.flatnonzero(self._age < self._stack - 1).tolist()
-        self._near = bool((self._frames + self._skip >= self._limit).any())  # somebody may come to the limit
-
     def _repaired(self, obs: np.ndarray) -> np.ndarray:
         """Young stacks repeat their first frame instead of zeros; obs [N, stack, H, W], in place."""
-        for lane in self._young:
-            oldest = self._stack - 1 - int(self._age[lane])  # where the episode's first frame stands
-            obs[lane, :oldest] = obs[lane, oldest]
+        if self._now - self._youngest < self._stack - 1:
+            for lane, age in enumerate((self._now - self._born).tolist()):
+                oldest = self._stack - 1 - age  # where the episode's first frame stands
+                if oldest > 0:
+                    obs[lane, :oldest] = obs[lane, oldest]
         return obs
 
 

@@ -193,6 +193,26 @@ def test_what_happens_where_a_game_ends_is_nobody_elses() -> None:
     lanes.close()
 
 
+def test_the_frame_limit_is_not_missed_where_an_episode_begins_late() -> None:
+    lanes = ale.AleLanes(game("Breakout", max_num_frames_per_episode=100), STANDARD, 2)
+    calm = [False, False]
+    lanes._games = Scripted(
+        ([0, 0], [5, 5], [8, 52], [False, True]),
+        ([0, 0], [5, 5], [12, 99], calm),  # lane 1 begins close to the limit
+        ([0, 0], [5, 5], [16, 103], calm),
+        ([0, 0], [5, 5], [20, 4], calm),
+        ([0, 0], [5, 5], [98, 8], calm),  # so does lane 0, which was reset before
+        ([0, 0], [5, 5], [102, 12], calm),
+    )
+    lanes.reset(seed=0)
+    actions = np.zeros(2, dtype=np.int64)
+    truncated = [lanes.step(actions)[3].tolist() for _ in range(4)]
+    lanes.reset(seed=[1, 0], options={"reset_mask": np.array([True, False])})
+    truncated += [lanes.step(actions)[3].tolist() for _ in range(2)]
+    assert truncated == [calm, calm, [False, True], calm, calm, [True, False]]
+    lanes.close()
+
+
 # ---------------------------------------------------------------------- an episode is (seed, actions)
 
 
