@@ -26,7 +26,8 @@ VERBS = {
     "doctor": "check this machine: torch, CUDA, video, rendering, disk, packages",
 }
 
-_NO_ROOM = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, *_FULL)
 USAGE = "usage: rlkit VERB [NAME…] key=value …\n\n"
 
 
@@ -86,8 +87,12 @@ def report(error: BaseException) -> int:
     if _is_full(error):
         _complain(f"rlkit: the output could not be written: {error}")
         return 1
+    told_by_the_run = [note for note in getattr(error, "__notes__", ()) if note.startswith("rlkit: ")]
+    if told_by_the_run and isinstance(error, OSError) and error.errno in _FULL:  # no line of code is to blame
+        where = f": {error.filename}" if error.filename else ""
+        _complain("\n".join([f"rlkit: error: {error.strerror}{where}", *told_by_the_run]))
+        return 1
     _complain("".join(traceback.format_exception(error)).rstrip("\n"))
-    told_by_the_run = any(note.startswith("rlkit: ") for note in getattr(error, "__notes__", ()))
     if not told_by_the_run:
         _complain(f"rlkit: crashed: {type(error).__name__}: {error}")
     return 1

@@ -253,9 +253,9 @@ def test_a_full_disk(file: str, nth: int, tmp_path: Path) -> None:
     said = log_of(folder).read_text()
     good = Checkpoints(folder / "checkpoints").find("latest")
     assert not Checkpoints(folder / "checkpoints").verify(good)
-    assert "No space left on device: " in said
+    assert f"rlkit: error: No space left on device: {folder}/" in said
     assert f"saved at step {int(good.name.removeprefix('step-')):,}; once it is mended, " in said
-    assert said.count("Traceback (most recent call last)") == 1
+    assert "Traceback (most recent call last)" not in said
     assert Run(folder).status == "died"  # there was no room to say more
     assert run(SMALL, whole) == 0
     assert run(SMALL, folder, resume="run") == 0, log_of(folder).read_text()
