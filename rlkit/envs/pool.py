@@ -60,11 +60,16 @@ def make(
     capture: Callable[..., Any] | None = None,
 ) -> Envs:
     """Lanes in EnvPool's threads (as many as it thinks right); there is no tensor step to capture."""
-    options: dict[str, Any] = {"seed": derive(seed, f"envpool/{stream}") % 2**31}
+    options: dict[str, Any] = {"seed": seed_of(seed, stream)}
     if config.max_episode_steps is not None:
         options["max_episode_steps"] = config.max_episode_steps
     venv = PoolLanes(config, num_envs, options)
     return VectorEnvs(venv, seed=seed, stream=stream, device=device, with_actions=with_actions)
+
+
+def seed_of(seed: int, stream: str) -> int:
+    """What EnvPool is seeded with, of a run's seed."""
+    return derive(seed, f"envpool/{stream}") % 2**31
 
 
 def film_maker(
