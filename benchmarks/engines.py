@@ -115,7 +115,7 @@ def _side(job: dict[str, Any], name: str) -> Step:
 def settings(job: dict[str, Any]) -> tuple[EnvConfig, dict[str, dict[str, Any]]]:
     """The environment as `rlkit train env=…` would have it."""
     words = [f"env={PRESETS[job['task']]}", f"env.num_envs={job['lanes']}", "agent=random"]
-    if job["engine"] == "ale":  # alone it presses FIRE at resets, not at each life: other games, 2 % longer
+    if job["engine"] == "ale":  # alone it presses FIRE at resets, not at each life: those are other games
         words.append("wrappers.fire_reset.each_life=false")
     config = rlkit.compose(words)
     return config.env, config.wrappers
@@ -245,10 +245,7 @@ def _ale(job: dict[str, Any]) -> Step:
 
 
 def _envpool(job: dict[str, Any]) -> Step:
-    """EnvPool, in as many threads as it likes.
-
-    The episodes are those of `env.engine=envpool`: HalfCheetah takes 15 % longer in some than in others.
-    """
+    """EnvPool, in as many threads as it likes, on the episodes of `env.engine=envpool`."""
     name = {"CartPole": "CartPole-v1", "Breakout": "Breakout-v5", "HalfCheetah": "HalfCheetah-v5"}[
         job["task"]
     ]
